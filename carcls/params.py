@@ -1,0 +1,232 @@
+"""params.yaml as typed, checked values. Nothing else in the project reads that file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from carcls.errors import InputError
+
+PATH = Path("params.yaml")
+
+Arch = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: every key is required, none is unknown, no value is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Demo(Section):
+    train_per_class: Annotated[int, Field(ge=2)]
+    test_per_class: Natural
+
+
+class Kaggle(Section):
+    dataset: Annotated[str, StringConstraints(pattern=r"^[\w-]+/[\w-]+$")]
+
+
+class Data(Section):
+    source: Literal["demo", "folder", "kaggle"]
+    folder: Text | None
+    kaggle: Kaggle
+    demo: Demo
+    skip_unreadable: bool
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+
+    @model_validator(mode="after")
+    def _folder_is_named(self):
+        if self.source == "folder" and self.folder is None:
+            raise ValueError("data.source is folder, so data.folder must name one")
+        return self
+
+
+class Split(Section):
+    val: Fraction
+    test: Fraction | None
+    drop_duplicates: bool
+
+
+class PerClass(Section):
+    train: Count | None
+    val: Count | None
+
+
+class BrightnessContrast(Section):
+    brightness: Strength
+    contrast: Strength
+
+
+class Gamma(Section):
+    low: Positive
+    high: Positive
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
+
+class Rotate(Section):
+    degrees: Annotated[float, Field(gt=0, le=180)]
+
+
+class RGBShift(Section):
+    limit: Annotated[int, Field(ge=0, le=255)]
+
+
+class GaussNoise(Section):
+    std_low: Strength
+    std_high: Strength
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.std_low > self.std_high:
+            raise ValueError("std_low must not be above std_high")
+        return self
+
+
+class Blur(Section):
+    kernel: Annotated[int, Field(ge=3, le=101)]
+
+
+class Operations(Section):
+    """Strengths of the operations that have one; flip, channel shuffle and grayscale have none."""
+
+    brightness_contrast: BrightnessContrast
+    gamma: Gamma
+    rotate: Rotate
+    rgb_shift: RGBShift
+    gauss_noise: GaussNoise
+    blur: Blur
+
+
+class Augment(Section):
+    per_class: PerClass
+    operations: Operations
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)]
+
+
+class Model(Section):
+    arch: Arch
+    config: Text
+
+
+class Config(Section):
+    """One row of the paper's Table 1: where a variant starts and how much of it stays there."""
+
+    pretrained: bool
+    frozen_layers: Annotated[int, Field(ge=0, le=8)]
+
+
+class Pretrain(Section):
+    images_per_class: Annotated[int, Field(ge=2)]
+    epochs: Count
+    batch_size: Count
+    lr: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class Train(Section):
+    epochs: Count
+    patience: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    precision: Literal["auto", "bf16", "fp32"]
+
+
+class FGSM(Section):
+    epsilon: Strength
+    sweep: Annotated[list[Strength], Field(min_length=1)]
+    examples: Annotated[int, Field(ge=1, le=20)]
+
+
+class Params(Section):
+    """All of params.yaml, one field a section. The file itself says what each key means."""
+
+    seed: Natural
+    data: Data
+    split: Split
+    augment: Augment
+    weights: Text
+    pretrain: Pretrain
+    model: Model
+    configs: Annotated[dict[Annotated[str, StringConstraints(pattern=r"^\w+$")], Config], Field(min_length=1)]
+    train: Train
+    fgsm: FGSM
+
+    @model_validator(mode="after")
+    def _config_exists(self):
+        if self.model.config not in self.configs:
+            raise ValueError(
+                f"model.config is {self.model.config!r}, which configs does not have "
+                f"(it has {', '.join(self.configs)})"
+            )
+        return self
+
+
+def load(path: Path = PATH) -> Params:
+    """The checked content of `path`.
+
+    Raises InputError with one sentence on the first key that is missing, unknown, of the wrong type or out
+    of range.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run this from the project's folder.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as invalid:
+        # a misspelt key is also a missing one: the misspelling is the news
+        errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
+        raise InputError(_sentence(path, errors[0])) from None
+
+
+def _sentence(path: Path, error: dict) -> str:
+    """One of pydantic's errors as a sentence that starts with the file and the key."""
+    key = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "missing":
+            return f"{path}: the key {key} is missing."
+        case "extra_forbidden":
+            return f"{path}: there is no key {key}; check its spelling and indentation."
+        case "value_error":
+            return f"{path}: {key + ': ' if key else ''}{error['ctx']['error']}."
+    value = error["input"]
+    sentence = f"{path}: {key or 'the file'} is {value!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
+    if isinstance(value, str) and error["type"] in ("float_type", "int_type") and _is_number(value):
+        sentence += f" YAML reads {value} as text: write {float(value):.{6}f}".rstrip("0") + "."
+    return sentence
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
