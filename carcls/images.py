@@ -28,7 +28,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
                     f"{name}: {image.width} x {image.height} pixels are more than {MAX_PIXELS:,}; shrink it."
                 )
             if image.format == "JPEG" and image.mode == "RGB" and data.endswith(b"\xff\xd9"):
-                return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # IMREAD_COLOR_RGB takes 1.6 times as long
             return np.asarray(_upright_rgb(image))
     except InputError:
         raise

@@ -1,0 +1,388 @@
+"""The nine operations of the paper (section 3) and the class balancing that uses them.
+
+What a copy is made of follows from the seed, its split, its class and its number in the class alone, so
+the same bytes come from any number of processes and a new class changes no other.
+"""
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from itertools import combinations
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from statistics import NormalDist
+from threading import Thread
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from carcls import archive, images, params
+from carcls.errors import InputError
+
+COLUMNS = ("label", "class", "source", "operations")
+SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others
+ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # of the channels, less RGB, which would shuffle nothing
+
+
+class Operation(NamedTuple):
+    """One operation with its drawn strengths; its text is what the csv says, as `rotate(degrees=-7.31)`."""
+
+    name: str
+    strengths: dict[str, float | int | str] = {}
+
+    def __str__(self) -> str:
+        if not self.strengths:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={value}' for key, value in self.strengths.items())})"
+
+
+# --- The operations: uint8 RGB of shape (height, width, 3) in, a new image of the same shape out.
+
+
+def horizontal_flip(image: np.ndarray) -> np.ndarray:
+    return cv2.flip(image, 1)
+
+
+def brightness_contrast(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+    """(1 + contrast) * value + brightness * 255."""
+    return cv2.LUT(image, _table((1 + contrast) * np.arange(256) + brightness * 255))
+
+
+def gamma(image: np.ndarray, exponent: float) -> np.ndarray:
+    """value ** exponent, with values from 0 to 1."""
+    return cv2.LUT(image, _table(255 * (np.arange(256) / 255) ** exponent))
+
+
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Counter-clockwise about the centre; the corners are filled with the image's mirror image."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # the same pixels in 0.6 of the time: OpenCV likes fours
+    turned = cv2.warpAffine(four, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.cvtColor(turned, cv2.COLOR_RGBA2RGB)
+
+
+def rgb_shift(image: np.ndarray, red: int, green: int, blue: int) -> np.ndarray:
+    """Grey levels of 255 added to each channel."""
+    return cv2.add(image, (red, green, blue, 0))
+
+
+def gauss_noise(image: np.ndarray, std: float, seed: int) -> np.ndarray:
+    """Noise of mean 0 and standard deviation 255 * std, independent for every pixel and channel."""
+    levels = np.rint(255 * std * _normal_quantiles()).astype(np.int16)
+    draws = np.random.SFC64(seed).random_raw(-(-image.size // 4)).view(np.uint16)[: image.size]
+    noise = np.take(levels, draws, mode="wrap").reshape(image.shape)  # wrap: there is nothing to check
+    return cv2.add(image, noise, dtype=cv2.CV_8U)
+
+
+def channel_shuffle(image: np.ndarray, order: str) -> np.ndarray:
+    """Red, green and blue become the channels that `order` names, as in "GBR"."""
+    return cv2.merge([cv2.extractChannel(image, "RGB".index(channel)) for channel in order])
+
+
+def grayscale(image: np.ndarray) -> np.ndarray:
+    """0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601) in all three channels."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def blur(image: np.ndarray, kernel: int) -> np.ndarray:
+    """The mean of the kernel x kernel pixels around each."""
+    return cv2.blur(image, (kernel, kernel))
+
+
+# In the paper's order, in which several are applied too: a shuffle after grayscale would do nothing.
+OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
+    function.__name__: function
+    for function in (
+        horizontal_flip,
+        brightness_contrast,
+        gamma,
+        rotate,
+        rgb_shift,
+        gauss_noise,
+        channel_shuffle,
+        grayscale,
+        blur,
+    )
+}
+
+BY_VALUE = {"brightness_contrast", "gamma", "rgb_shift"}  # look at one value at a time
+GREYS = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+
+
+def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
+    """`image` (uint8 RGB, height x width x 3) after `operation`: a new image of the same shape and type."""
+    return OPERATIONS[operation.name](image, **operation.strengths)
+
+
+def _table(values: np.ndarray) -> np.ndarray:
+    """The 256 results of an operation that looks at one value at a time, rounded and clipped to uint8."""
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+
+
+@cache
+def _normal_quantiles() -> np.ndarray:
+    """65,536 equally likely values of the standard normal distribution; they end at 4.3."""
+    upper = np.array([NormalDist().inv_cdf(0.5 + (i + 0.5) / 2**16) for i in range(2**15)])
+    return np.concatenate([-upper[::-1], upper])
+
+
+# --- The plan: which copies a class gets.
+
+
+class Copy(NamedTuple):
+    """A copy to make: of the class's `source`-th original, by `operations` in this order."""
+
+    source: int
+    operations: tuple[Operation, ...]
+
+
+def plan(
+    originals: int, wanted: int | None, *, settings: params.Operations, seed: int, split: str, class_name: str
+) -> list[Copy]:
+    """The copies that bring a class from `originals` images to `wanted` (None: no copies).
+
+    Copies go round the originals. Each of the first nine rounds applies one operation, so that every
+    original has had all nine before any is combined; each nine after that combine one operation more. Two
+    copies of an original differ in their operations until those are used up, after round 81.
+    """
+    choices = {
+        count: _shuffled(list(combinations(OPERATIONS, count)), seed, split, class_name)
+        for count in range(1, len(OPERATIONS) + 1)
+    }
+    result = []
+    for number in range(max(0, (wanted or 0) - originals)):
+        turn, source = divmod(number, originals)
+        sets = choices[min(1 + turn // 9, 9)]
+        rng = _generator(seed, split, class_name, number)
+        names = sets[(turn % 9 + source) % len(sets)]  # neighbouring originals differ
+        result.append(Copy(source, tuple(draw(name, settings, rng) for name in names)))
+    return result
+
+
+def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Operation:
+    """The operation `name` with strengths drawn uniformly from the ranges of `settings`.
+
+    Strengths that would change no grey level, such as a gamma of 1.001, are drawn again: a copy is not to
+    equal its original. Ranges that hold nothing else are obeyed.
+    """
+    for _ in range(20):
+        operation = Operation(name, _strengths(name, settings, rng))
+        if name not in BY_VALUE or (apply(GREYS, operation) != GREYS).any():
+            break
+    return operation
+
+
+def _strengths(
+    name: str, settings: params.Operations, rng: np.random.Generator
+) -> dict[str, float | int | str]:
+    """Rounded to what the csv shows, so that the csv tells the whole operation."""
+
+    def uniform(low: float, high: float) -> float:
+        return round(float(rng.uniform(low, high)), 4)
+
+    match name:
+        case "brightness_contrast":
+            limits = settings.brightness_contrast
+            return {
+                "brightness": uniform(-limits.brightness, limits.brightness),
+                "contrast": uniform(-limits.contrast, limits.contrast),
+            }
+        case "gamma":
+            return {"exponent": uniform(settings.gamma.low, settings.gamma.high)}
+        case "rotate":
+            return {"degrees": uniform(-settings.rotate.degrees, settings.rotate.degrees)}
+        case "rgb_shift":
+            limit = settings.rgb_shift.limit
+            return {name: int(rng.integers(-limit, limit + 1)) for name in ("red", "green", "blue")}
+        case "gauss_noise":
+            std = uniform(settings.gauss_noise.std_low, settings.gauss_noise.std_high)
+            return {"std": std, "seed": int(rng.integers(2**32))}
+        case "channel_shuffle":
+            return {"order": ORDERS[rng.integers(len(ORDERS))]}
+        case "blur":
+            return {"kernel": 3 + 2 * int(rng.integers((settings.blur.kernel - 1) // 2))}
+    return {}
+
+
+def _generator(*key: int | str) -> np.random.Generator:
+    digest = hashlib.sha256(repr(key).encode()).digest()  # hash() of a text differs from run to run
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _shuffled(items: list, *key: int | str) -> list:
+    return [items[i] for i in _generator(*key, "order", len(items[0])).permutation(len(items))]
+
+
+# --- The image sets.
+
+
+class Source(NamedTuple):
+    """An original and all that becomes of it: `names` in the set are its own and then one a copy."""
+
+    name: str
+    label: int
+    class_name: str
+    offset: int
+    size: int
+    names: list[str]
+    operations: list[tuple[Operation, ...]]  # of each name; () is the original itself
+
+
+class Made(NamedTuple):
+    """An image of a set, as ArchiveWriter.add takes it."""
+
+    name: str
+    data: bytes
+    values: dict[str, int | str]
+
+
+def build(
+    raw: Path,
+    split: pd.DataFrame,
+    folder: Path,
+    *,
+    settings: params.Augment,
+    image_size: int,
+    seed: int,
+    workers: int | None = None,
+) -> None:
+    """Write folder/{train,val,test}.tar, each with its csv, from the originals in `raw`.
+
+    `split` has the columns name, label, class and split, one row an image of `raw`. Every original is kept,
+    rescaled to image_size x image_size. In train and val each class gets copies until it has
+    settings.per_class images (None: no copies); a copy stays in its original's set. The csv's columns are
+    name, label, class, source (the name in `raw`), operations ("" for an original), offset and size.
+
+    `workers` processes share the work (None: one a core, or this one alone where there is little to do).
+    All files appear together at the end or none does. Raises InputError where an image is missing or damaged.
+    """
+    rows = _located(split, raw)
+    wanted = {"train": settings.per_class.train, "val": settings.per_class.val, "test": None}
+    sets = {name: rows[rows["split"] == name] for name in wanted}
+    totals = {name: int(_class_sizes(sets[name], wanted[name]).sum()) for name in wanted}
+    if workers is None:
+        workers = 1 if sum(totals.values()) * image_size**2 < SMALL else _cores()
+    make = partial(_make, raw, image_size, settings.jpeg_quality)
+    with ExitStack() as stack:
+        run = stack.enter_context(_in_order(workers))
+        for name, originals in sets.items():
+            writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
+            sources = _sources(originals, wanted[name], settings=settings.operations, seed=seed, split=name)
+            with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
+                for images_made in run(make, sources):
+                    for image in images_made:
+                        writer.add(image.name, image.data, **image.values)
+                    bar.update(len(images_made))
+            _check(writer.index(), originals, wanted[name])
+
+
+def _located(split: pd.DataFrame, raw: Path) -> pd.DataFrame:
+    """`split` with the offset and size of each image in `raw`."""
+    index = archive.read_index(raw)[["name", "offset", "size"]]
+    rows = split.merge(index, on="name")
+    if len(rows) < len(split):
+        missing = min(set(split["name"]) - set(index["name"]))
+        raise InputError(f"{raw} does not hold {missing}; `dvc repro -f split` makes the split anew.")
+    return rows
+
+
+def _class_sizes(originals: pd.DataFrame, wanted: int | None) -> pd.Series:
+    """How many images each class is to have in a set, by its name."""
+    return originals["class"].value_counts().clip(lower=wanted)
+
+
+def _sources(originals: pd.DataFrame, wanted: int | None, **key) -> Iterator[Source]:
+    """The sources of one set in the order of their names in it; `key` goes on to `plan`.
+
+    One class at a time, so that what waits in memory does not grow with the set.
+    """
+    folders = {name: name.replace("/", "-") for name in originals["class"].unique()}
+    numbers = Counter()  # of a folder, not of a class: A/B and A-B share one
+    for class_name in sorted(folders, key=lambda name: (folders[name] + "/", name)):
+        members = originals[originals["class"] == class_name].sort_values("name")
+        operations = [[()] for _ in range(len(members))]
+        for copy in plan(len(members), wanted, class_name=class_name, **key):
+            operations[copy.source].append(copy.operations)
+        for row, its_operations in zip(members.itertuples(), operations, strict=True):
+            folder = folders[class_name]
+            numbers[folder] += 1
+            stem = f"{folder}/{numbers[folder]:05}"
+            names = [f"{stem}.jpg", *(f"{stem}_{i:04}.jpg" for i in range(1, len(its_operations)))]
+            yield Source(row.name, row.label, class_name, row.offset, row.size, names, its_operations)
+
+
+def _make(raw: Path, image_size: int, quality: int, source: Source) -> list[Made]:
+    """The original and the copies of `source`."""
+    with archive.ArchiveReader(raw) as reader:
+        original = images.decode(reader.read(source.offset, source.size), source.name)
+    original = images.resize(original, image_size)
+    values = {"label": source.label, "class": source.class_name, "source": source.name}
+    made = []
+    for name, operations in zip(source.names, source.operations, strict=True):
+        image = original
+        for operation in operations:
+            image = apply(image, operation)
+        text = " ".join(map(str, operations))
+        made.append(Made(name, images.encode(image, quality), {**values, "operations": text}))
+    return made
+
+
+def _check(index: pd.DataFrame, originals: pd.DataFrame, wanted: int | None) -> None:
+    """Every original is there once, and every class has the images it was to get."""
+    kept = index[index["operations"] == ""]["source"]
+    if sorted(kept) != sorted(originals["name"]):
+        raise RuntimeError("the image set does not hold each original once")
+    if index["class"].value_counts().to_dict() != _class_sizes(originals, wanted).to_dict():
+        raise RuntimeError("a class of the image set does not hold the images it was to get")
+
+
+def _cores() -> int:
+    """The cores this process may use: a container or taskset may give it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _in_order(workers: int) -> Iterator[Callable]:
+    """A `map` whose calls run in `workers` processes, at most two for each ahead of the results asked for."""
+    if workers == 1:
+        yield map
+        return
+    # spawn: a forked process would also hold the pipe by which the others notice that the parent is gone
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_live_and_die_with_parent)
+
+    def run(function: Callable, items: Iterable) -> Iterator:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    try:
+        yield run
+    except BrokenProcessPool:
+        raise InputError("A worker process was killed, perhaps for want of memory; run it again.") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _live_and_die_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends, even killed: an idle worker would wait for ever."""
+    signal(SIGINT, SIG_IGN)
+
+    def watch() -> None:
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

@@ -1,0 +1,295 @@
+"""Every drawn figure of the report. Data in, matplotlib Figure out; no global state, equal data, equal bytes."""
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+if TYPE_CHECKING:  # attack imports torch, which drawing does not need
+    from carcls.attack import Example
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that machines agree
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a class may be called A$B$
+}
+# Okabe and Ito's palette, told apart by every kind of colour vision; yellow is too pale for a line
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+CONFIGS = ("scratch", "pretrained", "freeze6", "freeze8")
+GREY = "#9a9a9a"
+DPI = 160  # dots an inch
+
+
+def _styled(function: Callable) -> Callable:
+    @wraps(function)
+    def styled(*args, **kwargs):
+        with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+            return function(*args, **kwargs)
+
+    return styled
+
+
+@_styled
+def png(figure: Figure) -> bytes:
+    """`figure` as a PNG of DPI dots an inch, without the date and version that matplotlib would write."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+@_styled
+def loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Figure 3: cross-entropy on the validation set by epoch, mean over batches and +-1 standard deviation.
+
+    `histories` maps variants (ARCH-CONFIG) to frames with columns epoch, val_loss and val_loss_std. A panel
+    an architecture, a colour a configuration.
+    """
+    figure, panels = _variant_panels(histories, "Validation cross-entropy")
+    for axes, colour, marker, variant in panels:
+        history = histories[variant]
+        low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
+        axes.fill_between(history.epoch, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(history.epoch, history.val_loss, color=colour, marker=marker, label=variant)
+        axes.set_ylim(bottom=0)
+    return figure
+
+
+@_styled
+def f1_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Figure 4: macro F1 on the validation set by epoch. `histories` as in `loss_curves`, column val_f1."""
+    figure, panels = _variant_panels(histories, "Validation macro F1")
+    for axes, colour, marker, variant in panels:
+        history = histories[variant]
+        axes.plot(history.epoch, history.val_f1, color=colour, marker=marker, label=variant)
+        axes.set_ylim(0, 1.02)
+    return figure
+
+
+def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
+    """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
+    archs = list(dict.fromkeys(variant.partition("-")[0] for variant in variants))
+    configs = [variant.partition("-")[2] for variant in variants]
+    configs = sorted(dict.fromkeys(configs), key=lambda name: CONFIGS.index(name) if name in CONFIGS else 99)
+    columns = min(2, len(archs))
+    rows = math.ceil(len(archs) / columns)
+    figure = Figure(figsize=(8, 0.4 + 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid[len(archs) :]:
+        axes.remove()
+    for place, axes in enumerate(grid[: len(archs)]):
+        axes.set_title(archs[place], fontweight="bold")
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=True, labelleft=place % columns == 0)
+        if place % columns == 0:
+            axes.set_ylabel(label)
+    looks = {
+        config: (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        for place, config in enumerate(configs)
+    }
+    handles = [grid[0].plot([], [], color=colour, marker=marker)[0] for colour, marker in looks.values()]
+    for handle in handles:
+        handle.set_label("_legend")
+        handle.set_markersize(4)
+    figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6))
+    places = {arch: axes for arch, axes in zip(archs, grid, strict=False)}
+    return figure, [
+        (places[variant.partition("-")[0]], *looks[variant.partition("-")[2]], variant) for variant in variants
+    ]
+
+
+@_styled
+def per_class_f1(frame: pd.DataFrame) -> Figure:
+    """Test F1 of each class, best first; columns class and f1. Above 40 classes the bars go in two columns."""
+    ranked = frame.sort_values(["f1", "class"], ascending=[False, True])
+    columns = 1 if len(ranked) <= 40 else 2
+    rows = math.ceil(len(ranked) / columns)
+    pitch, size = (0.24, 8) if columns == 1 else (0.13, 6.5)
+    figure = Figure(figsize=(8 if columns == 1 else 10, 0.7 + pitch * rows), layout="constrained")
+    mean = ranked.f1.mean()
+    for column, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
+        part = ranked.iloc[column * rows : (column + 1) * rows]
+        axes.barh(range(len(part)), part.f1, color=COLOURS[0], height=0.72)
+        axes.axvline(mean, color=COLOURS[1], linewidth=1, linestyle="--")
+        axes.set_yticks(range(len(part)), [_shorten(name, 44) for name in part["class"]], fontsize=size)
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_xlim(0, 1.09)
+        axes.set_xticks(np.arange(0, 1.01, 0.2))
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"F1 (dashed: mean, {mean:.4f})")
+        for place, value in enumerate(part.f1):
+            axes.text(value + 0.008, place, f"{value:.2f}", va="center", fontsize=size - 0.5, color="#444444")
+    return figure
+
+
+@_styled
+def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Counts of test images by actual class (rows) and predicted class (columns), in the order of `classes`.
+
+    `frame` has columns actual, predicted and count, one row a pair that occurs. Up to 24 classes every
+    class is named and every count written; beyond that every few classes are named.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), int)
+    counts[frame.actual.map(places), frame.predicted.map(places)] = frame["count"]
+    small = len(classes) <= 24
+    figure = Figure(figsize=(8, 7.4) if small else (10, 9.4), layout="constrained")
+    axes = figure.subplots()
+    # the square root keeps single confusions visible beside a full diagonal
+    norm = PowerNorm(0.5, vmin=0, vmax=max(1, counts.max()))
+    image = axes.imshow(counts, cmap="Blues", norm=norm, interpolation="nearest")
+    step = 1 if small else math.ceil(len(classes) / 56)
+    named = list(range(0, len(classes), step))
+    labels = [_shorten(classes[place], 32) for place in named]
+    size = 7.5 if small else 6
+    axes.set_xticks(named, labels, rotation=90, fontsize=size)
+    axes.set_yticks(named, labels, fontsize=size)
+    axes.set(xlabel="Predicted class", ylabel="Actual class")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    if small:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            dark = norm(counts[row, column]) > 0.6
+            axes.text(
+                column,
+                row,
+                counts[row, column],
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color="white" if dark else "black",
+            )
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.015, label="Test images")
+    bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def epsilon_sweep(frame: pd.DataFrame) -> Figure:
+    """Scores under FGSM by epsilon: F1, accuracy and top-5 left, entropy in nats +-1 standard deviation right.
+
+    Columns epsilon, f1, accuracy, top5, entropy and entropy_std. The axis is logarithmic but linear from 0
+    to the smallest positive epsilon.
+    """
+    frame = frame.sort_values("epsilon")
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for place, (column, label) in enumerate({"f1": "Macro F1", "accuracy": "Accuracy", "top5": "Top-5"}.items()):
+        left.plot(
+            frame.epsilon,
+            frame[column],
+            color=COLOURS[place],
+            marker=MARKERS[place],
+            linestyle=("-", "--", ":")[place],
+            label=label,
+        )
+    left.set_ylim(0, 1.02)
+    left.set_ylabel("Score on the test set")
+    left.legend()
+    low, high = (frame.entropy + sign * frame.entropy_std for sign in (-1, 1))
+    right.fill_between(frame.epsilon, low, high, color=COLOURS[3], alpha=0.2, linewidth=0)
+    right.plot(frame.epsilon, frame.entropy, color=COLOURS[3], marker="o")
+    right.set_ylim(bottom=0)
+    right.set_ylabel("Entropy, mean ± 1 std (nats)")
+    positive = frame.epsilon[frame.epsilon > 0]
+    for axes in (left, right):
+        if len(positive):
+            axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+        axes.xaxis.set_major_locator(FixedLocator(frame.epsilon.to_list()))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.tick_params(axis="x", rotation=45 if len(frame) > 7 else 0)
+        axes.set_xlabel("Epsilon (pixel values in [0, 1])")
+    return figure
+
+
+@_styled
+def fgsm_examples(examples: "Sequence[Example]") -> Figure:
+    """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
+    figure = Figure(figsize=(13, 0.35 + 2.1 * len(examples)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
+    grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
+    epsilon = examples[0].epsilon
+    titles = ("Original", "Sign of the gradient", f"Attacked (ε = {epsilon:g})")
+    titles += ("Top 3 before", "Top 3 after", "Rank before → after")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontweight="bold", pad=8)
+    for row, example in zip(grid, examples, strict=True):
+        noise = ((example.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
+        for axes, image in zip(row, (example.original, noise, example.adversarial), strict=False):
+            axes.imshow(image, interpolation="nearest" if image is noise else "bilinear")
+        _top(row[3], example.before, example.actual)
+        _top(row[4], example.after, example.actual)
+        _ranks(row[5], example)
+        row[0].set_xlabel(_fold(example.actual, 26), loc="left", fontsize=8)
+        for axes in row[:3]:
+            axes.set_anchor("N")
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+    return figure
+
+
+def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
+    """Bars of the class probabilities in `top`, each under its class's name; the actual class in colour."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(2.62, -0.62)
+    for place, (name, probability) in enumerate(top):
+        colour = COLOURS[0] if name == actual else GREY
+        axes.barh(place + 0.22, 1, height=0.16, color="#eeeeee")
+        axes.barh(place + 0.22, probability, height=0.16, color=colour, label=name)
+        axes.text(0, place + 0.08, _fold(name, 29), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(1, place + 0.08, f"{probability:.3f}", va="bottom", ha="right", fontsize=8)
+
+
+def _ranks(axes: Axes, example: "Example") -> None:
+    """The classes of `example.before`: rank before and after the attack, and the places lost or won."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(2.62, -0.62)
+    for place, ((name, _), after) in enumerate(zip(example.before, example.rank_after, strict=True)):
+        change = after - (place + 1)
+        arrow, colour = ("▼", COLOURS[1]) if change > 0 else ("▲", COLOURS[2]) if change < 0 else ("=", "#444444")
+        axes.text(0, place + 0.08, _fold(name, 26), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(0.74, place + 0.08, f"{place + 1} → {after}", va="bottom", ha="center", fontsize=8)
+        moved = f"{arrow} {abs(change)}" if change else arrow
+        axes.text(1, place + 0.08, moved, va="bottom", ha="right", fontsize=8, color=colour)
+
+
+def _fold(text: str, width: int) -> str:
+    """`text` in at most two lines of about `width` characters."""
+    lines = textwrap.wrap(text, width)
+    if len(lines) > 2:
+        lines[1] = f"{lines[1][: width - 1]}…"
+    return "\n".join(lines[:2])
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

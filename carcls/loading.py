@@ -1,0 +1,90 @@
+"""Image archives as tensors: decoded once where they fit in memory, ahead of the model where they do not."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from carcls.archive import ArchiveReader, read_index
+
+MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
+AHEAD = 2  # batches decoded before they are asked for
+
+
+class ImageSet:
+    """Images of one size with their labels.
+
+    `labels` is int64 of shape (n,); `size` the side of the square in pixels.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        """`images`: uint8 of shape (n, 3, size, size)."""
+        self.labels = labels
+        self.size = images.shape[-1]
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, places: Sequence[int]) -> "ImageSet":
+        """The images at `places` as a set of their own, in memory."""
+        return ImageSet(self.read(places), self.labels[places])
+
+    def read(self, places: Sequence[int]) -> Tensor:
+        """The images at `places`: uint8, (len(places), 3, size, size), channels last."""
+        return self._images[places]
+
+
+class ArchiveSet(ImageSet):
+    """The images of an archive that `augment` wrote: JPEGs of one size.
+
+    `index` is its csv, `classes` the names of the classes in it, sorted.
+    """
+
+    def __init__(self, tar: Path) -> None:
+        """Raises InputError when `tar` or its csv is missing."""
+        self.index = read_index(tar)
+        self.labels = torch.tensor(self.index["label"].to_numpy())
+        self.classes = sorted(self.index["class"].unique())
+        self._reader = ArchiveReader(tar)
+        self._spans = list(zip(self.index["offset"], self.index["size"], strict=True))
+        self.size = self._decode(0).shape[0]
+        self._images = None
+        if len(self) * 3 * self.size**2 <= MEMORY_LIMIT:
+            self._images = self._read(range(len(self)))
+
+    def read(self, places: Sequence[int]) -> Tensor:
+        return self._read(places) if self._images is None else self._images[places]
+
+    def _decode(self, place: int) -> np.ndarray:
+        # these are our own JPEGs: no other format, no orientation, checked when they were written
+        data = np.frombuffer(self._reader.read(*self._spans[place]), np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+    def _read(self, places: Sequence[int]) -> Tensor:
+        images = np.empty((len(places), self.size, self.size, 3), np.uint8)
+        for row, place in enumerate(places):
+            images[row] = self._decode(int(place))
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def batches(images: ImageSet, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of (images uint8, labels int64) in `order` of places, or as they are stored; the last is short.
+
+    Two are read ahead by threads, which decode while the model computes.
+    """
+    places = torch.arange(len(images)) if order is None else order
+    pending = deque()
+    with ThreadPoolExecutor(AHEAD) as pool:
+        for chunk in places.split(batch_size):
+            pending.append((pool.submit(images.read, chunk), images.labels[chunk]))
+            if len(pending) > AHEAD:
+                pixels, labels = pending.popleft()
+                yield pixels.result(), labels
+        for pixels, labels in pending:
+            yield pixels.result(), labels

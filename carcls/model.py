@@ -1,0 +1,102 @@
+"""ResNet variants: which layers there are, which are frozen, and the file a trained one is kept in."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from carcls.device import fork_seed
+from carcls.errors import InputError
+from carcls.files import write_bytes
+
+MEAN = STD = 0.5  # of every channel, paper section 3
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself, besides its weights."""
+
+    arch: str
+    config: str
+    classes: list[str]
+    image_size: int
+    mean: float
+    std: float
+    val_f1: float
+    epoch: int
+
+
+def build(arch: str, classes: int, *, seed: int) -> nn.Module:
+    """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
+    with fork_seed(seed, "weights", arch):
+        model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
+    return model.to(memory_format=torch.channels_last)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 the model takes."""
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    return (images - MEAN) / STD
+
+
+def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Set everything but the classifier `fc` to `weights`, the state dict of the same architecture."""
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    missing = [key for key in missing if not key.startswith("fc.")]
+    if missing or unexpected:
+        raise InputError(f"The pretrained weights lack {missing[:1]} or have {unexpected[:1]} too much.")
+
+
+def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """`model` as two parts that share its layers: the frozen ones and the trained ones.
+
+    The frozen part is the first `frozen_layers` of the children conv1, bn1, relu, maxpool, layer1 to layer4,
+    avgpool, fc (paper, section 4.2), and what follows them without parameters of its own. It takes no
+    gradient and stays in evaluation mode, so that its BatchNorm keeps its running statistics too. The second
+    part applied to the output of the first is the model.
+    """
+    layers = list(model.children())
+    while frozen_layers and not list(layers[frozen_layers].parameters()):
+        frozen_layers += 1
+    frozen = nn.Sequential(*layers[:frozen_layers]).requires_grad_(False).eval()
+    trained = nn.Sequential(*layers[frozen_layers:-1], nn.Flatten(), layers[-1])
+    return frozen, trained
+
+
+def save_model(path: Path, model: nn.Module, info: ModelInfo) -> None:
+    """Write weights and `info` to one safetensors file; equal content gives equal bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_bytes(path, save(tensors, metadata={"carcls": json.dumps(asdict(info))}))
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
+    """The model in `path`, in evaluation mode on the CPU, and what the file says of it.
+
+    Raises InputError when the file is missing or was not written by `save_model`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = json.loads((file.metadata() or {})["carcls"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+        info = ModelInfo(**content)
+        model = build(info.arch, len(info.classes), seed=0)
+        model.load_state_dict(weights)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `dvc repro` trains it.") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
+        raise InputError(f"{path} is not a model that this project trained.") from None
+    return model.eval(), info
+
+
+def check_classes(path: Path, info: ModelInfo, classes: list[str]) -> None:
+    """Raise InputError when the model `path` was trained on other classes than `classes`."""
+    if info.classes != classes:
+        other = sorted(set(info.classes) ^ set(classes))[0]
+        where = "the model's" if other in info.classes else "the data's"
+        raise InputError(f"{path} is not a model of this data: {other!r} is only among {where} classes; train anew.")

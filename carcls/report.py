@@ -1,0 +1,246 @@
+"""All tables and figures of a run on one HTML page that needs no other file and no network."""
+
+import base64
+import json
+import re
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from carcls import archive, figures, images, paper
+from carcls.errors import InputError
+from carcls.params import Config, Params
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+SPLITS = ("train", "val", "test")
+SAMPLES = 24  # classes shown by a picture
+CONFUSIONS = 10  # pairs of classes listed
+THUMBNAIL = 160  # pixels
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
+CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of torchvision's ResNet
+TEXT = ("name", "class", "actual", "predicted", "split", "source", "operations")
+
+
+def build(params: Params, root: Path = Path(".")) -> str:
+    """The page as HTML text, read from the outputs of the other stages under `root`.
+
+    It shows every variant that metrics/train holds: the paper's eight in its order, then others by name.
+    Equal files give equal text. Raises InputError naming the first file that is missing or lacks a key.
+    """
+    run = Run(root)
+    chosen = f"{params.model.arch}-{params.model.config}"
+    test = run.csv("plots/test/per_class.csv")
+    classes = test["class"].to_list()
+    variants = run.variants(chosen)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"arch": _arch, "signed": _signed, "span": _span}
+    environment.globals |= {"number": run.number, "value": run.value, "exact": _exact}
+    return environment.from_string(TEMPLATE.read_text()).render(
+        params=params,
+        chosen=chosen,
+        variants=variants,
+        best=max(variants, key=lambda variant: run.value(f"metrics/train/{variant}.json", "val_f1")),
+        configs={name: _describe(config, params.weights) for name, config in params.configs.items()},
+        source=_source(params),
+        versions=_versions(),
+        paper=paper,
+        compared=paper.is_stanford_cars(classes),
+        classes=classes,
+        data=_data(run),
+        samples=_samples(run),
+        augmented=_augmented(run),
+        test=test.to_dict("records"),
+        confusions=_confusions(run),
+        figures=_figures(run, variants, classes),
+    )
+
+
+class Run:
+    """The files of a run by their path from the project's folder, each read once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.json = cache(self._json)
+        self.csv = cache(self._csv)
+
+    def bytes(self, path: str) -> bytes:
+        try:
+            return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{self.root / path} is missing; `dvc repro` makes it.") from None
+
+    def _json(self, path: str) -> dict:
+        return json.loads(self.bytes(path))
+
+    def _csv(self, path: str) -> pd.DataFrame:
+        """Text stays text (a class may be called NA); floats are the very ones that were written."""
+        self.bytes(path)
+        text = {column: str for column in TEXT}
+        return pd.read_csv(self.root / path, dtype=text, keep_default_na=False, float_precision="round_trip")
+
+    def value(self, path: str, key: str) -> float | int:
+        try:
+            return self.json(path)[key]
+        except KeyError:
+            raise InputError(f"{self.root / path} has no {key}; `dvc repro -f` makes it anew.") from None
+
+    def number(self, path: str, key: str, decimals: int = 4) -> Markup:
+        """The number `key` of the metrics file `path`, rounded to read, with its exact value as attribute."""
+        return _exact(self.value(path, key), f"{path}:{key}", decimals)
+
+    def variants(self, chosen: str) -> list[str]:
+        """What metrics/train holds, in the paper's order; `chosen` must be among it."""
+        self.bytes(f"metrics/train/{chosen}.json")
+        found = {path.stem for path in (self.root / "metrics/train").glob("*-*.json")}
+        known = [variant for variant in paper.VARIANTS if variant in found]
+        return known + sorted(found.difference(known))
+
+
+def _exact(value: float | int, origin: str, decimals: int = 4) -> Markup:
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.{decimals}f}"
+    return Markup('<data value="{}" title="{}">{}</data>').format(repr(value), f"{origin} = {value!r}", text)
+
+
+def _signed(difference: float, decimals: int) -> str:
+    """A difference with its sign, as in +0.012; one that rounds to zero has none."""
+    text = f"{difference:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _span(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _arch(arch: str) -> str:
+    return re.sub(r"^resnet(\d+)$", r"ResNet-\1", arch)
+
+
+def _describe(config: Config, weights: str) -> str:
+    """A row of Table 1 in words."""
+    if not config.pretrained:
+        start = "Not pretrained"
+    elif weights == "demo":
+        start = "Pretrained on other drawn classes"
+    elif weights == "imagenet":
+        start = "Pretrained on ImageNet"
+    else:
+        start = f"Pretrained ({Path(weights).name})"
+    frozen = CHILDREN[: config.frozen_layers]
+    return f"{start}, first {len(frozen)} layers frozen ({', '.join(frozen)})" if frozen else start
+
+
+def _source(params: Params) -> str:
+    match params.data.source:
+        case "demo":
+            return "The embedded demo: drawn cars"
+        case "folder":
+            return f"Images of the folder “{Path(params.data.folder).name}”"
+        case "kaggle":
+            return f"Kaggle data set {params.data.kaggle.dataset}"
+
+
+def _versions() -> str:
+    """Versions of what computes, as in "torch 2.11.0, ..."; what is installed under another name is left out."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _index(run: Run, split: str) -> pd.DataFrame:
+    return archive.read_index(run.root / f"data/images/{split}.tar")
+
+
+def _data(run: Run) -> pd.DataFrame:
+    """Photographs (SPLIT) and images after augmentation (SPLIT_images) of each class, in order of label."""
+    photographs = run.csv("data/split.csv")
+    names = photographs.drop_duplicates("label").sort_values("label")["class"]
+    counts = pd.DataFrame(index=names)
+    for split in SPLITS:
+        counts[split] = photographs[photographs["split"] == split]["class"].value_counts()
+        counts[f"{split}_images"] = _index(run, split)["class"].value_counts()
+    return counts.fillna(0).astype(int)
+
+
+def _samples(run: Run) -> list[dict]:
+    """The first training photograph of each class; of at most SAMPLES classes, evenly spaced by label."""
+    index = _index(run, "train")
+    originals = index[index.operations == ""].drop_duplicates("label").sort_values("label")
+    step = -(-len(originals) // SAMPLES)
+    with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
+        return [
+            {"class": row["class"], "uri": _thumbnail(reader, row)}
+            for row in originals.iloc[::step].to_dict("records")
+        ]
+
+
+def _augmented(run: Run) -> list[dict]:
+    """For each operation an original and the copy that it alone made, each from another part of the set."""
+    index = _index(run, "train")
+    originals = index[index.operations == ""].set_index("source", drop=False)
+    single = index[(index.operations != "") & ~index.operations.str.contains(" ")]
+    groups = list(single.groupby(single.operations.str.partition("(")[0], sort=True))
+    pairs = []
+    with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
+        for place, (operation, copies) in enumerate(groups):
+            copy = copies.iloc[place * len(copies) // len(groups)]
+            pairs.append(
+                {
+                    "operation": operation.replace("_", " "),
+                    "strengths": copy.operations[len(operation) :].strip("()").replace(",", ", "),
+                    "class": copy["class"],
+                    "original": _thumbnail(reader, originals.loc[copy.source]),
+                    "copy": _thumbnail(reader, copy),
+                }
+            )
+    return pairs
+
+
+def _thumbnail(reader: archive.ArchiveReader, row: dict | pd.Series) -> str:
+    """The image of an archive's row, at most THUMBNAIL pixels a side, as a data URI."""
+    data = reader.read(row["offset"], row["size"])
+    image = images.decode(data, row["name"])
+    if len(image) > THUMBNAIL:
+        data = images.encode(images.resize(image, THUMBNAIL), 85)
+    return _uri(data, "image/jpeg")
+
+
+def _confusions(run: Run) -> list[dict]:
+    """The most frequent confusions: actual, predicted, count, and support, the actual class's test images."""
+    counts = run.csv("plots/test/confusion.csv")
+    wrong = counts[counts.actual != counts.predicted]
+    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True]).head(CONFUSIONS)
+    support = counts.groupby("actual")["count"].sum().rename("support")
+    return wrong.join(support, on="actual").to_dict("records")
+
+
+def _figures(run: Run, variants: list[str], classes: list[str]) -> dict[str, dict]:
+    """Each figure of figures.py by name, and Figure 5 as the fgsm stage drew it."""
+    histories = {variant: run.csv(f"plots/history/{variant}.csv") for variant in variants}
+    drawn = {
+        "loss_curves": figures.loss_curves(histories),
+        "f1_curves": figures.f1_curves(histories),
+        "per_class_f1": figures.per_class_f1(run.csv("plots/test/per_class.csv")),
+        "confusion": figures.confusion(run.csv("plots/test/confusion.csv"), classes),
+        "epsilon_sweep": figures.epsilon_sweep(run.csv("plots/fgsm/sweep.csv")),
+    }
+    pngs = {name: figures.png(figure) for name, figure in drawn.items()}
+    pngs["fgsm_examples"] = run.bytes("plots/fgsm/examples.png")
+    return {name: {"uri": _uri(data, "image/png"), "width": _css_width(data)} for name, data in pngs.items()}
+
+
+def _css_width(png: bytes) -> int:
+    """Width of a PNG of figures.png in CSS pixels, of which an inch has 96."""
+    return int.from_bytes(png[16:20], "big") * 96 // figures.DPI
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,82 @@
+"""Files read straight out of a zip that nobody vouches for: nothing is ever extracted."""
+
+import lzma
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from carcls.errors import InputError
+
+MAX_MEMBER = 200 * 2**20  # bytes; the largest photographs have some 50 MB
+MAX_RATIO = 100  # bytes unpacked per byte of the zip; photographs have about 1, a bomb 1,000
+
+# what zipfile and the decompressors raise on damaged input
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+class ZipReader:
+    """A zip's files by name, any one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError when `path` is no zip, unpacks to MAX_RATIO times its size, or has a member that
+        is encrypted, no plain file or named to land outside the folder it would be unpacked in.
+        """
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except DAMAGE as error:
+            raise self._damaged(error) from None
+        members = self._zip.infolist()
+        for member in members:
+            self._check(member)
+        if sum(member.file_size for member in members) > MAX_RATIO * path.stat().st_size:
+            raise InputError(
+                f"{path} unpacks to over {MAX_RATIO} times its size, as no photographs do; delete it."
+            )
+
+    def names(self) -> list[str]:
+        """The relative paths of all files, with "/", in the zip's order."""
+        return [member.filename for member in self._zip.infolist() if not member.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file. Raises InputError when it is damaged or over MAX_MEMBER bytes."""
+        try:
+            with self._zip.open(name) as file:
+                data = file.read(MAX_MEMBER + 1)  # reading to the end also checks the CRC
+        except DAMAGE as error:
+            raise self._damaged(f"{name}: {error}") from None
+        if len(data) > MAX_MEMBER:
+            raise InputError(
+                f"{self.path}: {name} is larger than {MAX_MEMBER >> 20} MB; it can be no photograph."
+            )
+        if len(data) != self._zip.getinfo(name).file_size:
+            raise self._damaged(f"{name} ends too early")
+        return data
+
+    def _check(self, member: zipfile.ZipInfo) -> None:
+        name = member.filename.replace("\\", "/")
+        if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:/", name):
+            raise self._refused(member, "is a path out of the archive")
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise self._refused(member, "is a link or a device, not a file")
+        if member.flag_bits & 1:
+            raise self._refused(member, "is encrypted")
+
+    def _refused(self, member: zipfile.ZipInfo, reason: str) -> InputError:
+        return InputError(f"{self.path}: {member.filename!r} {reason}; choose another data set.")
+
+    def _damaged(self, reason: object) -> InputError:
+        return InputError(f"{self.path} is damaged ({reason}); delete it and run again.")

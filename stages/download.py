@@ -1,0 +1,22 @@
+"""data/raw.tar: every photograph of the source, its class and its official split."""
+
+import argparse
+from pathlib import Path
+
+from carcls import params
+from carcls.collect import collect, open_source
+from stages import stage
+
+DOWNLOADS = Path("data/.downloads")  # kept through a kill, so that a download resumes
+
+
+@stage
+def main() -> None:
+    argparse.ArgumentParser("stages.download", description=__doc__).parse_args()
+    settings = params.load()
+    source = open_source(settings.data, settings.seed, DOWNLOADS)
+    collect(source, Path("data/raw.tar"), settings.data.skip_unreadable)
+
+
+if __name__ == "__main__":
+    main()
