@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from itertools import combinations
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -31,6 +31,10 @@ from carcls.errors import InputError
 COLUMNS = ("label", "class", "source", "operations")
 SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others
 ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # of the channels, less RGB, which would shuffle nothing
+# 256 equally likely values of mean 0 and standard deviation 1 that follow the normal distribution up to 2.9:
+# a random byte and this table make noise ten times as fast as a generator of normal numbers.
+NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+NORMAL /= NORMAL.std()
 
 
 class Operation(NamedTuple):
@@ -54,39 +58,45 @@ def horizontal_flip(image: np.ndarray) -> np.ndarray:
 
 def brightness_contrast(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
     """(1 + contrast) * value + brightness * 255."""
-    return cv2.LUT(image, _table((1 + contrast) * np.arange(256) + brightness * 255))
+    return cv2.addWeighted(image, 1 + contrast, image, 0, brightness * 255)
 
 
 def gamma(image: np.ndarray, exponent: float) -> np.ndarray:
     """value ** exponent, with values from 0 to 1."""
-    return cv2.LUT(image, _table(255 * (np.arange(256) / 255) ** exponent))
+    return cv2.LUT(image, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8))
 
 
 def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
     """Counter-clockwise about the centre; the corners are filled with the image's mirror image."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
-    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # the same pixels in 0.6 of the time: OpenCV likes fours
-    turned = cv2.warpAffine(four, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    return cv2.cvtColor(turned, cv2.COLOR_RGBA2RGB)
+    margin = int(np.ceil((np.hypot(height, width) - min(height, width)) / 2))
+    # Alpha for nothing and the mirror image laid around beforehand: the same pixels in half of the time, as
+    # OpenCV is fastest with four channels and a constant border.
+    framed = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    framed = cv2.copyMakeBorder(framed, *[margin] * 4, cv2.BORDER_REFLECT_101)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2 + margin, (height - 1) / 2 + margin), degrees, 1)
+    matrix[:, 2] -= margin
+    return cv2.cvtColor(cv2.warpAffine(framed, matrix, (width, height)), cv2.COLOR_RGBA2RGB)
 
 
 def rgb_shift(image: np.ndarray, red: int, green: int, blue: int) -> np.ndarray:
     """Grey levels of 255 added to each channel."""
-    return cv2.add(image, (red, green, blue, 0))
+    more, less = np.clip((red, green, blue), 0, None), np.clip((red, green, blue), None, 0)
+    # as one addition with negative numbers OpenCV would leave uint8 and take three times as long
+    return cv2.subtract(cv2.add(image, (*more.tolist(), 0)), (*(-less).tolist(), 0))
 
 
 def gauss_noise(image: np.ndarray, std: float, seed: int) -> np.ndarray:
     """Noise of mean 0 and standard deviation 255 * std, independent for every pixel and channel."""
-    levels = np.rint(255 * std * _normal_quantiles()).astype(np.int16)
-    draws = np.random.SFC64(seed).random_raw(-(-image.size // 4)).view(np.uint16)[: image.size]
-    noise = np.take(levels, draws, mode="wrap").reshape(image.shape)  # wrap: there is nothing to check
+    draws = np.random.SFC64(seed).random_raw(-(-image.size // 8)).view(np.uint8)[: image.size]
+    noise = cv2.LUT(draws.reshape(image.shape), np.rint(255 * std * NORMAL).astype(np.int16))
     return cv2.add(image, noise, dtype=cv2.CV_8U)
 
 
 def channel_shuffle(image: np.ndarray, order: str) -> np.ndarray:
     """Red, green and blue become the channels that `order` names, as in "GBR"."""
-    return cv2.merge([cv2.extractChannel(image, "RGB".index(channel)) for channel in order])
+    channels = dict(zip("RGB", cv2.split(image), strict=True))
+    return cv2.merge([channels[name] for name in order])
 
 
 def grayscale(image: np.ndarray) -> np.ndarray:
@@ -122,18 +132,6 @@ GREYS = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
 def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
     """`image` (uint8 RGB, height x width x 3) after `operation`: a new image of the same shape and type."""
     return OPERATIONS[operation.name](image, **operation.strengths)
-
-
-def _table(values: np.ndarray) -> np.ndarray:
-    """The 256 results of an operation that looks at one value at a time, rounded and clipped to uint8."""
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
-
-
-@cache
-def _normal_quantiles() -> np.ndarray:
-    """65,536 equally likely values of the standard normal distribution; they end at 4.3."""
-    upper = np.array([NormalDist().inv_cdf(0.5 + (i + 0.5) / 2**16) for i in range(2**15)])
-    return np.concatenate([-upper[::-1], upper])
 
 
 # --- The plan: which copies a class gets.

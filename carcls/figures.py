@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -34,6 +35,7 @@ STYLE = {
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
     "legend.frameon": False,
     "text.parse_math": False,  # a class may be called A$B$
 }
@@ -75,6 +77,7 @@ def loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
         axes.fill_between(history.epoch, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(history.epoch, history.val_loss, color=colour, marker=marker, label=variant)
+    for axes in figure.axes:
         axes.set_ylim(bottom=0)
     return figure
 
@@ -86,7 +89,7 @@ def f1_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     for axes, colour, marker, variant in panels:
         history = histories[variant]
         axes.plot(history.epoch, history.val_f1, color=colour, marker=marker, label=variant)
-        axes.set_ylim(0, 1.02)
+    figure.axes[0].set_ylim(0, 1.02)
     return figure
 
 
@@ -102,7 +105,7 @@ def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[t
     for axes in grid[len(archs) :]:
         axes.remove()
     for place, axes in enumerate(grid[: len(archs)]):
-        axes.set_title(archs[place], fontweight="bold")
+        axes.set_title(arch_name(archs[place]), fontweight="bold")
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=True, labelleft=place % columns == 0)
@@ -114,12 +117,12 @@ def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[t
     }
     handles = [grid[0].plot([], [], color=colour, marker=marker)[0] for colour, marker in looks.values()]
     for handle in handles:
-        handle.set_label("_legend")
-        handle.set_markersize(4)
+        handle.set_label("_")  # an empty line for the legend, which is not to name it again
     figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6))
     places = {arch: axes for arch, axes in zip(archs, grid, strict=False)}
     return figure, [
-        (places[variant.partition("-")[0]], *looks[variant.partition("-")[2]], variant) for variant in variants
+        (places[variant.partition("-")[0]], *looks[variant.partition("-")[2]], variant)
+        for variant in variants
     ]
 
 
@@ -144,7 +147,7 @@ def per_class_f1(frame: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"F1 (dashed: mean, {mean:.4f})")
         for place, value in enumerate(part.f1):
-            axes.text(value + 0.008, place, f"{value:.2f}", va="center", fontsize=size - 0.5, color="#444444")
+            axes.text(1.02, place, f"{value:.2f}", va="center", fontsize=size, color="#444444")
     return figure
 
 
@@ -166,7 +169,7 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     image = axes.imshow(counts, cmap="Blues", norm=norm, interpolation="nearest")
     step = 1 if small else math.ceil(len(classes) / 56)
     named = list(range(0, len(classes), step))
-    labels = [_shorten(classes[place], 32) for place in named]
+    labels = [_shorten(classes[place], 40 if small else 32) for place in named]
     size = 7.5 if small else 6
     axes.set_xticks(named, labels, rotation=90, fontsize=size)
     axes.set_yticks(named, labels, fontsize=size)
@@ -201,7 +204,9 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
     frame = frame.sort_values("epsilon")
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for place, (column, label) in enumerate({"f1": "Macro F1", "accuracy": "Accuracy", "top5": "Top-5"}.items()):
+    for place, (column, label) in enumerate(
+        {"f1": "Macro F1", "accuracy": "Accuracy", "top5": "Top-5"}.items()
+    ):
         left.plot(
             frame.epsilon,
             frame[column],
@@ -222,6 +227,7 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
     for axes in (left, right):
         if len(positive):
             axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+            axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
         axes.xaxis.set_major_locator(FixedLocator(frame.epsilon.to_list()))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -233,7 +239,7 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
 @_styled
 def fgsm_examples(examples: "Sequence[Example]") -> Figure:
     """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
-    figure = Figure(figsize=(13, 0.35 + 2.1 * len(examples)), layout="constrained")
+    figure = Figure(figsize=(11.5, 0.35 + 1.95 * len(examples)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
     grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
     epsilon = examples[0].epsilon
@@ -248,7 +254,7 @@ def fgsm_examples(examples: "Sequence[Example]") -> Figure:
         _top(row[3], example.before, example.actual)
         _top(row[4], example.after, example.actual)
         _ranks(row[5], example)
-        row[0].set_xlabel(_fold(example.actual, 26), loc="left", fontsize=8)
+        row[0].set_xlabel(_fold(example.actual, 23), loc="left", fontsize=8)
         for axes in row[:3]:
             axes.set_anchor("N")
         for axes in row:
@@ -266,7 +272,7 @@ def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
         colour = COLOURS[0] if name == actual else GREY
         axes.barh(place + 0.22, 1, height=0.16, color="#eeeeee")
         axes.barh(place + 0.22, probability, height=0.16, color=colour, label=name)
-        axes.text(0, place + 0.08, _fold(name, 29), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(0, place + 0.08, _fold(name, 26), va="bottom", fontsize=8, linespacing=1.05)
         axes.text(1, place + 0.08, f"{probability:.3f}", va="bottom", ha="right", fontsize=8)
 
 
@@ -276,11 +282,18 @@ def _ranks(axes: Axes, example: "Example") -> None:
     axes.set_ylim(2.62, -0.62)
     for place, ((name, _), after) in enumerate(zip(example.before, example.rank_after, strict=True)):
         change = after - (place + 1)
-        arrow, colour = ("▼", COLOURS[1]) if change > 0 else ("▲", COLOURS[2]) if change < 0 else ("=", "#444444")
-        axes.text(0, place + 0.08, _fold(name, 26), va="bottom", fontsize=8, linespacing=1.05)
+        arrow, colour = (
+            ("▼", COLOURS[1]) if change > 0 else ("▲", COLOURS[2]) if change < 0 else ("=", "#444444")
+        )
+        axes.text(0, place + 0.08, _fold(name, 24), va="bottom", fontsize=8, linespacing=1.05)
         axes.text(0.74, place + 0.08, f"{place + 1} → {after}", va="bottom", ha="center", fontsize=8)
         moved = f"{arrow} {abs(change)}" if change else arrow
         axes.text(1, place + 0.08, moved, va="bottom", ha="right", fontsize=8, color=colour)
+
+
+def arch_name(arch: str) -> str:
+    """An architecture as the paper writes it: ResNet-18 for resnet18."""
+    return re.sub(r"^resnet(\d+)$", r"ResNet-\1", arch)
 
 
 def _fold(text: str, width: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from carcls.device import fork_seed
@@ -45,12 +45,31 @@ def normalise(images: Tensor) -> Tensor:
     return (images - MEAN) / STD
 
 
-def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Set everything but the classifier `fc` to `weights`, the state dict of the same architecture."""
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    missing = [key for key in missing if not key.startswith("fc.")]
-    if missing or unexpected:
-        raise InputError(f"The pretrained weights lack {missing[:1]} or have {unexpected[:1]} too much.")
+def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` without the classifier `fc`."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+
+
+def save_backbone(path: Path, backbone: dict[str, Tensor]) -> None:
+    """Write the state dict `backbone` to a safetensors file; equal content gives equal bytes."""
+    _write(path, backbone, None)
+
+
+def load_backbone(model: nn.Module, path: Path) -> None:
+    """Set everything in `model` but its classifier to what `save_backbone` wrote for the same architecture.
+
+    Raises InputError when `path` is missing.
+    """
+    try:
+        backbone = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
+    model.load_state_dict(backbone | {f"fc.{name}": tensor for name, tensor in model.fc.state_dict().items()})
+
+
+def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_bytes(path, save(tensors, metadata))
 
 
 def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, nn.Sequential]:
@@ -71,8 +90,7 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
 
 def save_model(path: Path, model: nn.Module, info: ModelInfo) -> None:
     """Write weights and `info` to one safetensors file; equal content gives equal bytes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(path, save(tensors, metadata={"carcls": json.dumps(asdict(info))}))
+    _write(path, model.state_dict(), {"carcls": json.dumps(asdict(info))})
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,16 @@ SAMPLES = 24  # classes shown by a picture
 CONFUSIONS = 10  # pairs of classes listed
 THUMBNAIL = 160  # pixels
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
-CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of torchvision's ResNet
+CHILDREN = (
+    "conv1",
+    "bn1",
+    "relu",
+    "maxpool",
+    "layer1",
+    "layer2",
+    "layer3",
+    "layer4",
+)  # of torchvision's ResNet
 TEXT = ("name", "class", "actual", "predicted", "split", "source", "operations")
 
 
@@ -36,8 +44,10 @@ def build(params: Params, root: Path = Path(".")) -> str:
     test = run.csv("plots/test/per_class.csv")
     classes = test["class"].to_list()
     variants = run.variants(chosen)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"arch": _arch, "signed": _signed, "span": _span}
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"arch": figures.arch_name, "signed": _signed, "span": _span}
     environment.globals |= {"number": run.number, "value": run.value, "exact": _exact}
     return environment.from_string(TEMPLATE.read_text()).render(
         params=params,
@@ -114,10 +124,6 @@ def _signed(difference: float, decimals: int) -> str:
 def _span(values: pd.Series) -> str:
     low, high = values.min(), values.max()
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
-
-
-def _arch(arch: str) -> str:
-    return re.sub(r"^resnet(\d+)$", r"ResNet-\1", arch)
 
 
 def _describe(config: Config, weights: str) -> str:
@@ -198,7 +204,7 @@ def _augmented(run: Run) -> list[dict]:
                     "strengths": copy.operations[len(operation) :].strip("()").replace(",", ", "),
                     "class": copy["class"],
                     "original": _thumbnail(reader, originals.loc[copy.source]),
-                    "copy": _thumbnail(reader, copy),
+                    "augmented": _thumbnail(reader, copy),
                 }
             )
     return pairs
@@ -217,7 +223,9 @@ def _confusions(run: Run) -> list[dict]:
     """The most frequent confusions: actual, predicted, count, and support, the actual class's test images."""
     counts = run.csv("plots/test/confusion.csv")
     wrong = counts[counts.actual != counts.predicted]
-    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True]).head(CONFUSIONS)
+    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True]).head(
+        CONFUSIONS
+    )
     support = counts.groupby("actual")["count"].sum().rename("support")
     return wrong.join(support, on="actual").to_dict("records")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
@@ -190,7 +189,7 @@ def train_variant(
     train, val = ArchiveSet(data / "images/train.tar"), ArchiveSet(data / "images/val.tar")
     model = build(arch, len(train.classes), seed=params.seed)
     if start.pretrained:
-        load_backbone(model, load_file(data / f"weights/{arch}.safetensors"))
+        load_backbone(model, data / f"weights/{arch}.safetensors")
     device = resolve_device(settings.device)
     epochs = fit(
         model,

@@ -16,7 +16,7 @@ from carcls import images
 from carcls.errors import InputError
 from carcls.loading import ImageSet
 from carcls.device import resolve_device, resolve_precision
-from carcls.model import build
+from carcls.model import backbone_of, build
 from carcls.params import Params, Pretrain
 from carcls.sources import demo
 from carcls.training import fit
@@ -60,7 +60,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     )
     for epoch in epochs:
         log.info("pretraining %s, %s", arch, epoch)
-    return backbone_of({name: tensor.cpu() for name, tensor in model.state_dict().items()})
+    return backbone_of(model.state_dict())
 
 
 def read_weights(path: Path, arch: str) -> dict[str, Tensor]:
@@ -123,11 +123,6 @@ def checked(weights: dict[str, Tensor], arch: str, origin: str) -> dict[str, Ten
             fault = "is missing" if name not in found else "does not fit"
             raise InputError(f"{origin} does not hold the weights of {arch}: its tensor {name} {fault}.")
     return {name: found[name].to(expected[name].dtype) for name in expected}
-
-
-def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` without the classifier."""
-    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
 
 
 def pretraining_sets(settings: Pretrain, image_size: int, seed: int) -> tuple[ImageSet, ImageSet, int]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from carcls import params
 from carcls.collect import collect, open_source
+from carcls.sources.kaggle import forget
 from stages import stage
 
-DOWNLOADS = Path("data/.downloads")  # kept through a kill, so that a download resumes
+DOWNLOADS = Path("data/.kaggle")  # kept through a kill, so that a download resumes
 
 
 @stage
@@ -16,6 +17,7 @@ def main() -> None:
     settings = params.load()
     source = open_source(settings.data, settings.seed, DOWNLOADS)
     collect(source, Path("data/raw.tar"), settings.data.skip_unreadable)
+    forget(DOWNLOADS)
 
 
 if __name__ == "__main__":

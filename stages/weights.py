@@ -3,10 +3,8 @@
 import argparse
 from pathlib import Path
 
-from safetensors.torch import save
-
 from carcls import params
-from carcls.files import write_bytes
+from carcls.model import save_backbone
 from carcls.weights import backbone
 from stages import stage
 
@@ -16,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("stages.weights", description=__doc__)
     parser.add_argument("arch", help="resnet18, resnet34, ...")
     arch = parser.parse_args().arch
-    write_bytes(Path(f"data/weights/{arch}.safetensors"), save(backbone(params.load(), arch)))
+    save_backbone(Path(f"data/weights/{arch}.safetensors"), backbone(params.load(), arch))
 
 
 if __name__ == "__main__":

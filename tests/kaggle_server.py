@@ -80,7 +80,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.archives: dict[str, bytes] = {}
         self.status = 200
-        self.redirects = False
+        self.redirects = True  # as Kaggle does, to its storage
         self.silent = False  # no answer at all
         self.cut_at: int | None = None  # the connection is closed after so many bytes
         self.hold_at: int | None = None  # nothing comes after so many bytes

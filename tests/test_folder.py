@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from kaggle_server import PHOTOGRAPHS, annotations, class_names, mat, numbered_folders
 
 from carcls.errors import InputError
 from carcls.sources import Photograph
@@ -34,6 +35,17 @@ def test_photographs_come_by_name_with_their_own_bytes(tmp_path):
 def test_the_folders_own_name_is_no_split(tmp_path):
     write(tmp_path / "test", "A/1.jpg", "B/1.jpg")
     assert [photograph.split for photograph in open_folder(tmp_path / "test").photographs] == ["", ""]
+
+
+def test_the_devkits_folders_are_understood(tmp_path):
+    files = numbered_folders() | {"cars_meta.mat": mat(class_names=class_names())}
+    files |= {f"cars_{split}_annos.mat": annotations(split) for split in ("train", "test")}
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    source = open_folder(tmp_path)
+    assert next(source.photographs).name == "test/AM General Hummer SUV 2000/00001.jpg"
+    assert source.total == len(PHOTOGRAPHS)
 
 
 def test_links_are_followed_once(tmp_path):

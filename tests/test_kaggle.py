@@ -28,7 +28,8 @@ from kaggle_server import (
 )
 
 from carcls.errors import InputError
-from carcls.sources import Source, devkit, kaggle, zipped as zip_source
+from carcls.sources import Source, devkit, kaggle
+from carcls.sources import zipped as zip_source
 from carcls.sources.kaggle import forget, open_kaggle
 from carcls.sources.zipped import ZipReader
 
@@ -48,7 +49,7 @@ def server(monkeypatch, tmp_path):
         if name.lower().endswith("_proxy") or name.startswith("KAGGLE_"):
             monkeypatch.delenv(name)
     with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.kaggle
@@ -84,7 +85,7 @@ def test_every_layout_gives_the_same_photographs(server, tmp_path):
         "c/devkit": zipped(DEVKIT | TEST_LABELS),
     }
     for dataset in server.archives:
-        server.redirects = dataset == "b/flat"
+        server.redirects = dataset != "b/flat"
         source: Source = open_kaggle(dataset, tmp_path / "downloads")
         assert (source.classes, source.total) == (
             [CLASSES[0], CLASSES[1].replace("/", "-")],
@@ -166,11 +167,12 @@ def test_a_cut_connection_is_resumed_by_the_client(server, tmp_path):
 def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, end):
     server.archives["a/b"] = zipped(class_folders("") | {"large": os.urandom(4_000_000)})
     server.hold_at = 2_500_000
-    program = "import sys, pathlib; from carcls.sources.kaggle import open_kaggle as o; o('a/b', pathlib.Path(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    stage = subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], env=environment, stderr=subprocess.PIPE
+    program = (
+        "import pathlib; from carcls.sources.kaggle import open_kaggle; "
+        f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
     )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    stage = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE)
     part = tmp_path / "a" / "b.zip"
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:

@@ -29,6 +29,10 @@ def test_without_splits_the_name_is_class_and_file():
     assert [row.name for row in arrange(["data/B/1.jpg", "data/A/1.jpg"], "tree")] == ["A/1.jpg", "B/1.jpg"]
 
 
+def test_a_leading_dot_is_no_hidden_folder():
+    assert arrange(["./A/1.jpg", "./B/1.jpg"], "tree")[0] == Placed("./A/1.jpg", "A/1.jpg", "A", "")
+
+
 def test_the_nearest_split_folder_counts():
     assert arrange(["test/train/A/1.jpg", "test/train/B/1.jpg"], "tree")[0].split == "train"
 

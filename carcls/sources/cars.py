@@ -39,14 +39,13 @@ class Make:
     """A make's family look, laid over every body type.
 
     Lamps and grille are outlines (t, v): t runs from 0 in the middle of the front to 1 at its corner
-    and on along the car's side, v from 0 at the lower edge of the bumper to 1 at the bonnet or boot.
+    and on along the car's side, v from 0 at the lower edge of the bumper to 1 at the bonnet.
     """
 
     name: str
     lamps: tuple[Outline, ...]
     grille: Outline  # the half with t >= 0, from top to bottom
     bars: tuple[int, int]  # the grille's horizontal and vertical bars
-    tail_lamps: tuple[Outline, ...]
     nose: float  # added to the height of the bonnet's front edge
     rake: float  # how far that edge stands back from the bumper
     cab: float  # how far the cabin is moved forward
@@ -99,7 +98,6 @@ class Car:
         self._flank()
         self._wheels(HALF_WIDTH - 0.04)
         self._front()
-        self._rear()
         self.points = np.concatenate(self._points)
         self.hubs = np.concatenate(self._hubs)
 
@@ -143,20 +141,23 @@ class Car:
         edges = [self._at(np.tile(point, (7, 1)), u) for point in (start, stop)]
         return np.concatenate([edges[0], edges[1][::-1]])
 
-    def _end(self, finish: str, outline, facing: int, value: float = 1.0) -> None:
-        """Add an outline (t, v) of the front (`facing` 1) or the rear (-1)."""
+    def _ahead(self, finish: str, outline) -> None:
+        """Add an outline (t, v) on the front (see `Make`)."""
         t, v = np.asarray(outline, dtype=float).T
-        edge, top = (self.front, self.nose) if facing > 0 else (self.rear[::-1], self.tail)
-        z = self.body.clearance + v * (top - self.body.clearance)
-        x = np.interp(z, edge[:, 1], edge[:, 0]) - facing * np.maximum(np.abs(t) - 1, 0) * HALF_WIDTH
+        z = self.body.clearance + v * (self.nose - self.body.clearance)
+        x = np.interp(z, self.front[:, 1], self.front[:, 0]) - np.maximum(np.abs(t) - 1, 0) * HALF_WIDTH
         points = self._at(np.stack([x, z], axis=1), np.clip(t, -1, 1))
         area = t @ np.roll(v, -1) - v @ np.roll(t, -1)
-        self._add(finish, points[::-1] if area * facing > 0 else points, value, one_sided=True)
+        self._add(finish, points[::-1] if area > 0 else points, one_sided=True)
 
     def belt(self, x):
         """Height of the belt, the line between the door panels and the windows."""
         (x0, z0), (x1, z1) = self.cowl, self.deck
         return z0 + (np.clip(x, x1, x0) - x0) * (z1 - z0) / (x1 - x0)
+
+    def _ceiling(self, x):
+        """Height below which a side window stays inside its frame."""
+        return np.interp(-x, -self.cabin[:, 0], self.cabin[:, 1]) - 0.06
 
     def _wheels(self, y: float) -> None:
         """Both wheels whose outer faces lie at `y`."""
@@ -187,7 +188,10 @@ class Car:
                 upwards = (run if at_rear else -run) / np.hypot(run, rise)
                 self._add("shell", sheet[::-1] if at_rear else sheet, upwards, one_sided=True)
         for foot, top, half in ((self.cowl, self.roof[0], 0.9), (self.deck, self.roof[-1], 0.82)):
-            low, high = np.add(foot, 0.1 * np.subtract(top, foot)), np.add(foot, 0.92 * np.subtract(top, foot))
+            low, high = (
+                np.add(foot, 0.1 * np.subtract(top, foot)),
+                np.add(foot, 0.92 * np.subtract(top, foot)),
+            )
             pane = self._across(low, high, half)
             self._add("glass", pane if foot is self.cowl else pane[::-1], one_sided=True)
 
@@ -199,14 +203,17 @@ class Car:
         top[0, 0] -= 0.08
         top[-1, 0] += post_top
         front, rear = self.cowl[0] - 0.22, self.deck[0] + post_foot
-        foot = [(rear, self.belt(rear) + kick), (rear + 0.4, self.belt(rear + 0.4)), (front, self.belt(front))]
+        foot = [
+            (rear, self.belt(rear) + kick),
+            (rear + 0.4, self.belt(rear + 0.4)),
+            (front, self.belt(front)),
+        ]
         window = np.concatenate([rounded(foot) + [0, 0.03], top])
-        inside = np.interp(-window[:, 0], -self.cabin[:, 0], self.cabin[:, 1]) - 0.06
-        window[:, 1] = np.minimum(window[:, 1], inside)
+        window[:, 1] = np.minimum(window[:, 1], self._ceiling(window[:, 0]))
         self._add("window", self._at(window, 1))
         for x in self.body.doors[1:]:
-            if rear + 0.15 < x < front:
-                z = np.interp(-x, -top[:, 0], top[:, 1])
+            z = min(np.interp(-x, -top[:, 0], top[:, 1]), self._ceiling(x - 0.07))
+            if rear + 0.15 < x < front and z > self.belt(x) + 0.15:
                 pillar = [(x - 0.05, self.belt(x)), (x + 0.05, self.belt(x)), (x + 0.03, z), (x - 0.07, z)]
                 self._add("black", self._at(pillar, 1))
         angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
@@ -222,7 +229,7 @@ class Car:
             low, high = body.clearance, body.clearance + body.cladding
             strip = [(front - 0.15, low), (front - 0.02, high), (rear + 0.02, high), (rear + 0.2, low)]
             self._add("cladding", self._at(strip, 1))
-        x = np.linspace(body.axles[0] + 0.35, rear + 0.3, 8)
+        x = np.linspace(min(body.axles[0], self.cowl[0]) + 0.3, rear + 0.3, 8)
         for crease in self.make.creases:
             z = sill + np.linspace(*crease, 8) * (self.belt(x) - sill)
             for drop, light in ((0, 0.5), (0.03, 1.25)):
@@ -243,27 +250,18 @@ class Car:
     def _front(self) -> None:
         """Intake, grille with its bars, number plate and headlamps."""
         make, half = self.make, np.array(self.make.grille)
-        self._end("black", rectangle(0, 0.7, 0.06, 0.2), 1)
-        self._end("grille", both(half), 1)
+        self._ahead("black", rectangle(0, 0.7, 0.06, 0.2))
+        self._ahead("grille", both(half))
         rows, columns = make.bars
         for v in np.linspace(half[0, 1], half[-1, 1], rows + 2)[1:-1]:
-            self._end("trim", rectangle(0, np.interp(-v, -half[:, 1], half[:, 0]), v - 0.015, v + 0.015), 1)
+            self._ahead("trim", rectangle(0, np.interp(-v, -half[:, 1], half[:, 0]), v - 0.015, v + 0.015))
         for share in np.linspace(-1, 1, columns + 2)[1:-1]:
             bar = half * [share, 1]
-            self._end("trim", np.concatenate([bar - [0.012, 0], bar[::-1] + [0.012, 0]]), 1)
-        self._end("plate", rectangle(0, 0.28, 0.22, 0.38), 1)
+            self._ahead("trim", np.concatenate([bar - [0.012, 0], bar[::-1] + [0.012, 0]]))
+        self._ahead("plate", rectangle(0, 0.28, 0.22, 0.38))
         for lamp in make.lamps:
             for sign in (-1, 1):
-                self._end("headlamp", np.array(lamp) * [sign, 1], 1)
-
-    def _rear(self) -> None:
-        """Bumper, boot lid, number plate and tail lamps."""
-        self._end("black", rectangle(0, 0.85, 0.03, 0.16), -1)
-        self._end("lid", rectangle(0, 0.74, 0.34, 0.97), -1, 0.45)
-        self._end("plate", rectangle(0, 0.3, 0.42, 0.58), -1)
-        for lamp in self.make.tail_lamps:
-            for sign in (-1, 1):
-                self._end("tail lamp", np.array(lamp) * [sign, 1], -1)
+                self._ahead("lamp", np.array(lamp) * [sign, 1])
 
 
 def polar(angles: np.ndarray, radius) -> np.ndarray:

@@ -8,8 +8,8 @@ although a popular copy of the data set comes with just that.
 
 import io
 import logging
+import posixpath
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -31,25 +31,22 @@ def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> 
     Raises InputError as `layout.arrange` does, and when a .mat file is damaged or an image has no label.
     """
     paths = list(paths)
-    folders = {
-        folder: sorted(path for path in paths if is_photograph(path) and _folder(path) == folder)
-        for folder in (TRAIN, TEST, ALL)
-    }
+    folders: dict[str, list[str]] = {TRAIN: [], TEST: [], ALL: []}
+    for path in sorted(filter(is_photograph, paths)):
+        folder = posixpath.basename(posixpath.dirname(path)).lower()
+        if folder in folders:
+            folders[folder].append(path)
     if not any(folders.values()):
         return layout.arrange(paths, origin)
     mats = sorted(path for path in paths if path.lower().endswith(".mat") and not is_hidden(path))
     return place(_labelled(folders, _labels(mats, read, origin), origin), origin)
 
 
-def _folder(path: str) -> str:
-    return PurePosixPath(path).parent.name.lower()
-
-
 def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Iterator[tuple[str, str, str]]:
     """(path, class name, split) of every image; `car_ims` counts only without the other two."""
     for folder in (TRAIN, TEST) if folders[TRAIN] or folders[TEST] else (ALL,):
         images = folders[folder]
-        bare = [path for path in images if (folder, PurePosixPath(path).name) not in labels]
+        bare = [path for path in images if (folder, posixpath.basename(path)) not in labels]
         if folder == TEST and images and bare == images:
             log.warning(
                 "%s: no .mat file labels %s, so its %d photographs are left out; "
@@ -61,7 +58,7 @@ def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Ite
         elif bare:
             raise InputError(f"{origin}: {bare[0]} has no label; {_needed(folder)}.")
         else:
-            yield from ((path, *labels[folder, PurePosixPath(path).name]) for path in images)
+            yield from ((path, *labels[folder, posixpath.basename(path)]) for path in images)
 
 
 def _needed(folder: str) -> str:
@@ -78,7 +75,7 @@ def _labels(mats: list[str], read: Callable[[str], bytes], origin: str) -> Label
     labels: Labels = {}
     for path, content in contents.items():
         try:
-            for key, number, split in _annotations(PurePosixPath(path).name.lower(), content):
+            for key, number, split in _annotations(posixpath.basename(path).lower(), content):
                 if not 1 <= number <= len(names):
                     raise InputError(f"{origin}: {path} has a class {number}; only {len(names)} have a name.")
                 if labels.setdefault(key, (names[number - 1], split)) != (names[number - 1], split):
@@ -98,8 +95,8 @@ def _annotations(mat: str, content: dict) -> Iterator[tuple[tuple[str, str], int
         if "class" not in row:  # cars_test_annos.mat: boxes only
             continue
         if "relative_im_path" in row:
-            path = PurePosixPath(row["relative_im_path"])
-            yield (path.parent.name, path.name), int(row["class"]), "test" if row["test"] else "train"
+            folder, file = row["relative_im_path"].split("/")
+            yield (folder, file), int(row["class"]), "test" if row["test"] else "train"
         elif "test" in mat:  # "cars_test_annos_withlabels (1).mat" is about
             yield (TEST, str(row["fname"])), int(row["class"]), "test"
         elif "train" in mat:

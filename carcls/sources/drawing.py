@@ -10,7 +10,7 @@ import numpy as np
 
 from carcls.sources.cars import HALF_WIDTH, Car, CarModel, car_of
 
-HEIGHT, WIDTH = 180, 240  # of a picture, in pixels
+HEIGHT, WIDTH = 160, 240  # of a picture, in pixels
 
 SKIES = np.array([(120, 165, 215), (165, 195, 225), (205, 210, 215), (150, 155, 165), (225, 200, 175)])
 PAVINGS = np.array([(105, 105, 108), (135, 130, 125), (80, 82, 88), (160, 155, 148)])
@@ -97,7 +97,9 @@ def backdrop(rng: np.random.Generator, horizon: float) -> tuple[np.ndarray, np.n
     row = int(np.clip(horizon, 20, HEIGHT - 60))
     image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     place = rng.choice(["road", "meadow", "street", "showroom"], p=[0.3, 0.25, 0.25, 0.2])
-    sky = np.full(3, rng.uniform(150, 240)) if place == "showroom" else rng.choice(SKIES) * rng.uniform(0.8, 1.05)
+    sky = rng.choice(SKIES) * rng.uniform(0.8, 1.05)
+    if place == "showroom":
+        sky = np.full(3, sky.mean())
     image[:row] = ramp([sky * 0.85, sky * 1.1 + 15], row, WIDTH)
     ground = rng.choice(MEADOWS if place == "meadow" else PAVINGS) * rng.uniform(0.6, 1.2)
     image[row:] = ramp([ground * 1.1 + 8, ground * 0.85], HEIGHT - row, WIDTH)
@@ -106,7 +108,7 @@ def backdrop(rng: np.random.Generator, horizon: float) -> tuple[np.ndarray, np.n
     else:
         wall(rng, image, row)
     blotches(rng, image[:row], (5, 4), 9)
-    blotches(rng, image[row:], (30, 20), 22 if place == "meadow" else 8)
+    blotches(rng, image[row:], (24, 16), 16 if place == "meadow" else 8)
     if place == "road":
         marking(rng, image, row)
     return image, sky
@@ -156,7 +158,7 @@ class Paints:
     def __init__(self, rng: np.random.Generator, sky: np.ndarray):
         self.sky = sky
         self.body = np.clip(rng.choice(PAINTS) + rng.uniform(-18, 18, 3), 8, 240)
-        self.rim = np.full(3, rng.choice([70.0, 150.0, 190.0]) * rng.uniform(0.9, 1.1))
+        self.rim = np.full(3, rng.choice([95.0, 150.0, 190.0]) * rng.uniform(0.9, 1.1))
         self.trim = np.full(3, rng.choice([35.0, 185.0]))
         self.waves = rng.uniform(-0.08, 0.08, (3, 7)).astype(np.float32)
         mirrored = sky * rng.uniform(0.3, 0.8)
@@ -166,8 +168,7 @@ class Paints:
             "panel": ramp(panel, 256),
             "frame": ramp([self.tint(1.1), self.tint(0.85)], 256),
             "glass": ramp([mirrored, mirrored * 0.5 + 12, np.full(3, rng.uniform(20, 60))], 256),
-            "headlamp": ramp([(250, 250, 248), (150, 158, 168), (225, 228, 232)], 256),
-            "tail lamp": ramp([(225, 60, 50), (120, 12, 14), (190, 30, 28)], 256),
+            "lamp": ramp([(250, 250, 248), (150, 158, 168), (225, 228, 232)], 256),
         }
 
     def tint(self, light: float) -> np.ndarray:
@@ -183,14 +184,14 @@ class Paints:
                 fill(image, cv2.convexHull(polygon), colour)
             case "paint":
                 fill(image, polygon, self.tint(value))
-            case "line" | "lid":
-                stroke(image, polygon, self.tint(value), closed=finish == "lid")
+            case "line":
+                stroke(image, polygon, self.tint(value), closed=False)
             case "panel" | "frame":
                 shade(image, polygon, self.tables[finish], self.waves)
             case "glass" | "window":
                 shade(image, polygon, self.tables["glass"], self.waves)
                 stroke(image, polygon, self.trim if finish == "window" else (25, 25, 28), closed=True)
-            case "headlamp" | "tail lamp":
+            case "lamp":
                 shade(image, polygon, self.tables[finish])
                 stroke(image, polygon, (40, 30, 32), closed=True)
             case "grille":
@@ -201,7 +202,11 @@ class Paints:
             case "rim" | "trim":
                 fill(image, polygon, (self.rim if finish == "rim" else self.trim) * value)
             case "black" | "cladding" | "plate":
-                fill(image, polygon, {"black": (20, 20, 22), "cladding": (52, 52, 54)}.get(finish, (215, 215, 208)))
+                fill(
+                    image,
+                    polygon,
+                    {"black": (20, 20, 22), "cladding": (52, 52, 54)}.get(finish, (215, 215, 208)),
+                )
 
 
 def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: float) -> np.ndarray:
@@ -220,7 +225,9 @@ def paint_car(rng: np.random.Generator, image: np.ndarray, car: Car, camera: Cam
     paints = Paints(rng, sky)
     turn = rng.uniform(0, 2 * np.pi)
     x, _, z = (car.points - car.hubs).T
-    rolled = np.stack([x * np.cos(turn) - z * np.sin(turn), 0 * x, x * np.sin(turn) + z * np.cos(turn)], axis=1)
+    rolled = np.stack(
+        [x * np.cos(turn) - z * np.sin(turn), 0 * x, x * np.sin(turn) + z * np.cos(turn)], axis=1
+    )
     points = np.where(np.isnan(car.hubs), car.points, car.hubs + rolled)
     pixels = fixed(camera.project(points))
     for rows, finish, value, one_sided in car.parts:
@@ -232,25 +239,24 @@ def paint_car(rng: np.random.Generator, image: np.ndarray, car: Car, camera: Cam
 
 
 def aim(rng: np.random.Generator, car: Car) -> Camera:
-    """A camera that shows the whole car, more often its front than its rear."""
-    yaw = rng.uniform(0.2, 0.95) if rng.random() < 0.75 else rng.uniform(-0.85, -0.2)
-    camera = Camera(yaw, rng.uniform(6.5, 11), rng.uniform(1.0, 2.0), 1.0, np.zeros(2))
+    """A camera that shows the whole car, from the side or from three quarters in front."""
+    camera = Camera(rng.uniform(0.3, 0.75), rng.uniform(7, 10), rng.uniform(1.2, 1.7), 1.0, np.zeros(2))
     pixels = camera.project(car.points)
     low, size = pixels.min(axis=0), np.ptp(pixels, axis=0)
     frame = np.array([WIDTH, HEIGHT])
-    focal = rng.uniform(0.78, 0.98) * min(frame / size * [1, 0.8])
-    corner = (frame - focal * size) * rng.uniform([0.3, 0.45], [0.7, 0.85])
+    focal = rng.uniform(0.86, 0.97) * min(frame / size * [1, 0.9])
+    corner = (frame - focal * size) * rng.uniform([0.3, 0.5], [0.7, 0.8])
     return camera._replace(focal=focal, centre=corner - focal * low)
 
 
 def develop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Exposure, contrast, colour cast, lens blur and sensor noise."""
-    curve = np.linspace(0, 1, 256)[:, None, None] ** rng.uniform(0.75, 1.35)
-    table = 255 * (curve * rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3) + rng.uniform(0, 0.06))
+    curve = np.linspace(0, 1, 256)[:, None, None] ** rng.uniform(0.8, 1.25)
+    table = 255 * (curve * rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3) + rng.uniform(0, 0.06))
     image = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8))
     image = cv2.GaussianBlur(image, (5, 5), rng.uniform(0.3, 0.9))
     noise = rng.integers(0, 256, image.shape, dtype=np.uint8)
-    strength = rng.uniform(2, 12)
+    strength = rng.uniform(2, 10)
     return cv2.addWeighted(image, 1, noise, strength / 128, -strength)
 
 

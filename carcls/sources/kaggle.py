@@ -65,7 +65,10 @@ def _marker(path: Path) -> Path:
 
 def _download(dataset: str, path: Path) -> None:
     """Run the client in a child, its progress bar on our stderr, until `path` is there or it is given up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(_unwritable(path.parent, error)) from None
     command = [sys.executable, "-m", "carcls.sources.kaggle", dataset, str(path.parent)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = subprocess.PIPE
@@ -126,7 +129,9 @@ def _client(dataset: str, folder: str) -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # the parent's end of the pipe closes however the parent ends, SIGKILL included
+    os.read(
+        sys.stdin.fileno(), 1
+    )  # the parent's end of the pipe closes however the parent ends, SIGKILL included
     os._exit(1)
 
 
@@ -144,8 +149,12 @@ def _sentence(error: BaseException, dataset: str, folder: Path) -> str:
             f"Kaggle cannot be reached ({reason}); check the network and run again to go on where it stopped."
         )
     if isinstance(error, OSError):
-        return f"{folder} cannot be written ({error.strerror}); mend that and run again."
+        return _unwritable(folder, error)
     return f"The Kaggle client failed on {dataset} ({type(error).__name__}: {reason}); run again."
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    return f"{folder} cannot be written ({error.strerror}); mend that and run again."
 
 
 def _refusal(status: int, signed_in: bool, dataset: str) -> str:

@@ -1,9 +1,9 @@
 """Which class and split a photograph belongs to, told from its path alone."""
 
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from carcls.errors import InputError
@@ -51,7 +51,7 @@ def place(labelled: Iterable[tuple[str, str, str]], origin: str) -> list[Placed]
     placed: dict[str, Placed] = {}
     for path, class_name, split in labelled:
         class_name = canonical_class(class_name)
-        file = unicodedata.normalize("NFC", PurePosixPath(path).name)
+        file = unicodedata.normalize("NFC", posixpath.basename(path))
         name = "/".join(part for part in (split, class_name, file) if part)
         if name in placed:
             first, second = sorted((placed[name].path, path))
@@ -66,12 +66,16 @@ def place(labelled: Iterable[tuple[str, str, str]], origin: str) -> list[Placed]
 
 def is_photograph(path: str) -> bool:
     """Whether `path` has an image's suffix and is not hidden."""
-    return PurePosixPath(path).suffix.lower() in SUFFIXES and not is_hidden(path)
+    return posixpath.splitext(path)[1].lower() in SUFFIXES and not is_hidden(path)
 
 
 def is_hidden(path: str) -> bool:
     """Whether `path` or a folder above it has a name that starts with a dot or is __MACOSX."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(path).parts)
+    return any(part.startswith(".") or part == "__MACOSX" for part in _parts(path))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def canonical_class(name: str) -> str:
@@ -84,7 +88,7 @@ def canonical_class(name: str) -> str:
 
 
 def _labels(path: str, origin: str) -> tuple[str, str]:
-    *above, folder = PurePosixPath(path).parent.parts or ("",)
+    *above, folder = _parts(path)[:-1] or [""]
     if not folder or folder.lower() in SPLITS:
         raise InputError(f"{origin}: {path} lies in no class folder; {EXPECTED}.")
     splits = [SPLITS[part.lower()] for part in above if part.lower() in SPLITS]
