@@ -1,4 +1,4 @@
-"""Every drawn figure of the report. Data in, matplotlib Figure out; no global state, equal data, equal bytes."""
+"""Every drawn figure of the report: data in, matplotlib Figure out; equal data, equal bytes."""
 
 import io
 import math
@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 if TYPE_CHECKING:  # attack imports torch, which drawing does not need
@@ -115,20 +116,16 @@ def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[t
         config: (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
         for place, config in enumerate(configs)
     }
-    handles = [grid[0].plot([], [], color=colour, marker=marker)[0] for colour, marker in looks.values()]
-    for handle in handles:
-        handle.set_label("_")  # an empty line for the legend, which is not to name it again
+    handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in looks.values()]
     figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6))
-    places = {arch: axes for arch, axes in zip(archs, grid, strict=False)}
-    return figure, [
-        (places[variant.partition("-")[0]], *looks[variant.partition("-")[2]], variant)
-        for variant in variants
-    ]
+    panels = dict(zip(archs, grid, strict=False))
+    named = [(variant, *variant.split("-", 1)) for variant in variants]
+    return figure, [(panels[arch], *looks[config], variant) for variant, arch, config in named]
 
 
 @_styled
 def per_class_f1(frame: pd.DataFrame) -> Figure:
-    """Test F1 of each class, best first; columns class and f1. Above 40 classes the bars go in two columns."""
+    """Test F1 of each class, best first. Columns class and f1; above 40 classes the bars fill two panels."""
     ranked = frame.sort_values(["f1", "class"], ascending=[False, True])
     columns = 1 if len(ranked) <= 40 else 2
     rows = math.ceil(len(ranked) / columns)
@@ -178,16 +175,8 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.spines[:].set_visible(True)
     if small:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            dark = norm(counts[row, column]) > 0.6
-            axes.text(
-                column,
-                row,
-                counts[row, column],
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if dark else "black",
-            )
+            colour = "white" if norm(counts[row, column]) > 0.6 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
     bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.015, label="Test images")
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     bar.outline.set_visible(False)
@@ -196,25 +185,17 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
 
 @_styled
 def epsilon_sweep(frame: pd.DataFrame) -> Figure:
-    """Scores under FGSM by epsilon: F1, accuracy and top-5 left, entropy in nats +-1 standard deviation right.
+    """Scores under FGSM by epsilon: F1, accuracy and top-5 left, entropy in nats right.
 
-    Columns epsilon, f1, accuracy, top5, entropy and entropy_std. The axis is logarithmic but linear from 0
-    to the smallest positive epsilon.
+    Columns epsilon, f1, accuracy, top5, entropy and entropy_std, which is drawn as a band. The axis is
+    logarithmic but linear from 0 to the smallest positive epsilon.
     """
     frame = frame.sort_values("epsilon")
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for place, (column, label) in enumerate(
-        {"f1": "Macro F1", "accuracy": "Accuracy", "top5": "Top-5"}.items()
-    ):
-        left.plot(
-            frame.epsilon,
-            frame[column],
-            color=COLOURS[place],
-            marker=MARKERS[place],
-            linestyle=("-", "--", ":")[place],
-            label=label,
-        )
+    scores = {"f1": ("Macro F1", "-"), "accuracy": ("Accuracy", "--"), "top5": ("Top-5", ":")}
+    for (column, (label, dash)), colour, marker in zip(scores.items(), COLOURS, MARKERS, strict=False):
+        left.plot(frame.epsilon, frame[column], dash, color=colour, marker=marker, label=label)
     left.set_ylim(0, 1.02)
     left.set_ylabel("Score on the test set")
     left.legend()
@@ -272,7 +253,7 @@ def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
         colour = COLOURS[0] if name == actual else GREY
         axes.barh(place + 0.22, 1, height=0.16, color="#eeeeee")
         axes.barh(place + 0.22, probability, height=0.16, color=colour, label=name)
-        axes.text(0, place + 0.08, _fold(name, 26), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(0, place + 0.08, _fold(name, 23), va="bottom", fontsize=8, linespacing=1.05)
         axes.text(1, place + 0.08, f"{probability:.3f}", va="bottom", ha="right", fontsize=8)
 
 
@@ -282,10 +263,9 @@ def _ranks(axes: Axes, example: "Example") -> None:
     axes.set_ylim(2.62, -0.62)
     for place, ((name, _), after) in enumerate(zip(example.before, example.rank_after, strict=True)):
         change = after - (place + 1)
-        arrow, colour = (
-            ("▼", COLOURS[1]) if change > 0 else ("▲", COLOURS[2]) if change < 0 else ("=", "#444444")
-        )
-        axes.text(0, place + 0.08, _fold(name, 24), va="bottom", fontsize=8, linespacing=1.05)
+        arrow = "▼" if change > 0 else "▲" if change < 0 else "="
+        colour = {"▼": COLOURS[1], "▲": COLOURS[2], "=": "#444444"}[arrow]
+        axes.text(0, place + 0.08, _fold(name, 22), va="bottom", fontsize=8, linespacing=1.05)
         axes.text(0.74, place + 0.08, f"{place + 1} → {after}", va="bottom", ha="center", fontsize=8)
         moved = f"{arrow} {abs(change)}" if change else arrow
         axes.text(1, place + 0.08, moved, va="bottom", ha="right", fontsize=8, color=colour)

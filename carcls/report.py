@@ -20,16 +20,7 @@ SAMPLES = 24  # classes shown by a picture
 CONFUSIONS = 10  # pairs of classes listed
 THUMBNAIL = 160  # pixels
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
-CHILDREN = (
-    "conv1",
-    "bn1",
-    "relu",
-    "maxpool",
-    "layer1",
-    "layer2",
-    "layer3",
-    "layer4",
-)  # of torchvision's ResNet
+CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
 TEXT = ("name", "class", "actual", "predicted", "split", "source", "operations")
 
 
@@ -151,7 +142,7 @@ def _source(params: Params) -> str:
 
 
 def _versions() -> str:
-    """Versions of what computes, as in "torch 2.11.0, ..."; what is installed under another name is left out."""
+    """Versions of what computes, as in "torch 2.11.0, ..."; what has another name here is left out."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -180,11 +171,12 @@ def _samples(run: Run) -> list[dict]:
     """The first training photograph of each class; of at most SAMPLES classes, evenly spaced by label."""
     index = _index(run, "train")
     originals = index[index.operations == ""].drop_duplicates("label").sort_values("label")
-    step = -(-len(originals) // SAMPLES)
+    shown = min(SAMPLES, len(originals))
+    places = [place * len(originals) // shown for place in range(shown)]
     with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
         return [
             {"class": row["class"], "uri": _thumbnail(reader, row)}
-            for row in originals.iloc[::step].to_dict("records")
+            for row in originals.iloc[places].to_dict("records")
         ]
 
 
@@ -222,12 +214,10 @@ def _thumbnail(reader: archive.ArchiveReader, row: dict | pd.Series) -> str:
 def _confusions(run: Run) -> list[dict]:
     """The most frequent confusions: actual, predicted, count, and support, the actual class's test images."""
     counts = run.csv("plots/test/confusion.csv")
-    wrong = counts[counts.actual != counts.predicted]
-    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True]).head(
-        CONFUSIONS
-    )
     support = counts.groupby("actual")["count"].sum().rename("support")
-    return wrong.join(support, on="actual").to_dict("records")
+    wrong = counts[counts.actual != counts.predicted].join(support, on="actual")
+    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True])
+    return wrong.head(CONFUSIONS).to_dict("records")
 
 
 def _figures(run: Run, variants: list[str], classes: list[str]) -> dict[str, dict]:

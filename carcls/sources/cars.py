@@ -188,11 +188,8 @@ class Car:
                 upwards = (run if at_rear else -run) / np.hypot(run, rise)
                 self._add("shell", sheet[::-1] if at_rear else sheet, upwards, one_sided=True)
         for foot, top, half in ((self.cowl, self.roof[0], 0.9), (self.deck, self.roof[-1], 0.82)):
-            low, high = (
-                np.add(foot, 0.1 * np.subtract(top, foot)),
-                np.add(foot, 0.92 * np.subtract(top, foot)),
-            )
-            pane = self._across(low, high, half)
+            low, slope = np.array(foot), np.subtract(top, foot)
+            pane = self._across(low + 0.1 * slope, low + 0.92 * slope, half)
             self._add("glass", pane if foot is self.cowl else pane[::-1], one_sided=True)
 
     def _cabin(self) -> None:
@@ -203,11 +200,8 @@ class Car:
         top[0, 0] -= 0.08
         top[-1, 0] += post_top
         front, rear = self.cowl[0] - 0.22, self.deck[0] + post_foot
-        foot = [
-            (rear, self.belt(rear) + kick),
-            (rear + 0.4, self.belt(rear + 0.4)),
-            (front, self.belt(front)),
-        ]
+        x = np.array([rear, rear + 0.4, front])
+        foot = np.stack([x, self.belt(x) + [kick, 0, 0]], axis=1)
         window = np.concatenate([rounded(foot) + [0, 0.03], top])
         window[:, 1] = np.minimum(window[:, 1], self._ceiling(window[:, 0]))
         self._add("window", self._at(window, 1))
@@ -250,15 +244,15 @@ class Car:
     def _front(self) -> None:
         """Intake, grille with its bars, number plate and headlamps."""
         make, half = self.make, np.array(self.make.grille)
-        self._ahead("black", rectangle(0, 0.7, 0.06, 0.2))
+        self._ahead("black", rectangle(0.7, 0.06, 0.2))
         self._ahead("grille", both(half))
         rows, columns = make.bars
         for v in np.linspace(half[0, 1], half[-1, 1], rows + 2)[1:-1]:
-            self._ahead("trim", rectangle(0, np.interp(-v, -half[:, 1], half[:, 0]), v - 0.015, v + 0.015))
+            self._ahead("trim", rectangle(np.interp(-v, -half[:, 1], half[:, 0]), v - 0.015, v + 0.015))
         for share in np.linspace(-1, 1, columns + 2)[1:-1]:
             bar = half * [share, 1]
             self._ahead("trim", np.concatenate([bar - [0.012, 0], bar[::-1] + [0.012, 0]]))
-        self._ahead("plate", rectangle(0, 0.28, 0.22, 0.38))
+        self._ahead("plate", rectangle(0.28, 0.22, 0.38))
         for lamp in make.lamps:
             for sign in (-1, 1):
                 self._ahead("lamp", np.array(lamp) * [sign, 1])
@@ -269,9 +263,9 @@ def polar(angles: np.ndarray, radius) -> np.ndarray:
     return np.stack([radius * np.cos(angles), np.zeros_like(angles), radius * np.sin(angles)], axis=1)
 
 
-def rectangle(middle: float, half: float, low: float, high: float) -> np.ndarray:
-    left, right = middle - half, middle + half
-    return np.array([(left, low), (middle, low), (right, low), (right, high), (middle, high), (left, high)])
+def rectangle(half: float, low: float, high: float) -> np.ndarray:
+    """An outline (t, v) with corners in its middle too, so that it follows the curve of the front."""
+    return np.array([(-half, low), (0, low), (half, low), (half, high), (0, high), (-half, high)])
 
 
 def both(half: np.ndarray) -> np.ndarray:

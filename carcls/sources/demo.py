@@ -53,6 +53,7 @@ def oval(t: float, v: float, width: float, height: float) -> tuple[tuple[float, 
 
 
 def box(t0: float, t1: float, v0: float, v1: float) -> tuple[tuple[float, float], ...]:
+    """A lamp's outline from t0 to t1 and from v0 to v1, with corners halfway so that it follows the curve."""
     return ((t0, v0), ((t0 + t1) / 2, v0), (t1, v0), (t1, v1), ((t0 + t1) / 2, v1), (t0, v1))
 
 
@@ -72,7 +73,8 @@ TARGET_MAKES = (
          quarter=(0.0, 0.2, 0.0), wheel=1.07, spokes=10, spoke_width=0.28,
          creases=((0.2, 0.32), (0.85, 0.85))),
     # drop-shaped lamps, a shield grille, a slim rear post
-    Make("Velora", lamps=(((0.56, 0.6), (0.95, 0.42), (1.15, 0.68), (1.35, 1.02), (0.95, 0.94), (0.66, 0.82)),),
+    Make("Velora",
+         lamps=(((0.56, 0.6), (0.95, 0.42), (1.15, 0.68), (1.35, 1.02), (0.95, 0.94), (0.66, 0.82)),),
          grille=((0.4, 0.95), (0.5, 0.72), (0.06, 0.16)), bars=(4, 1), nose=0.02, rake=0.15, cab=0.06,
          roof=1.0, belt=0.02, quarter=(0.1, 0.28, 0.06), wheel=1.04, spokes=7, spoke_width=0.4,
          creases=((0.78, 0.5),)),
@@ -126,13 +128,13 @@ TARGET = lineup(
     Brunholt Falke Coupe 2009
     Brunholt Bastion SUV 2012
     Kestrin Merle Sedan 2010
-    Kestrin Swift Coupe 2012
+    Kestrin Alouette Coupe 2012
     Kestrin Moor SUV 2011
     Solvane Aria Sedan 2012
-    Solvane Zephyr Coupe 2011
+    Solvane Brisa Coupe 2011
     Solvane Terra SUV 2009
     Velora Linea Sedan 2012
-    Velora Corsa Coupe 2010
+    Velora Freccia Coupe 2010
     Velora Monte SUV 2012
     """,
 )
@@ -148,7 +150,7 @@ SOURCE = lineup(
     Cavretti Alpe SUV 2010
     Dunmarrow Drover Pickup 2012
     Dunmarrow Ridge SUV 2007
-    Dunmarrow Charger Coupe 2011
+    Dunmarrow Stark Coupe 2011
     Fjellgard Nord Wagon 2010
     Fjellgard Sund Sedan 2012
     Fjellgard Tind SUV 2011
@@ -177,9 +179,7 @@ def photographs(models: Iterable[CarModel], seed: int, train: int, test: int) ->
         for model in sorted(models, key=lambda model: model.name):
             for number in range(1, count + 1):
                 key = f"{seed}/{split}/{model.name}/{number}"
-                entropy = int.from_bytes(hashlib.sha256(key.encode()).digest())
-                picture = draw(model, np.random.default_rng(entropy))
-                _, data = cv2.imencode(
-                    ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
-                )
+                rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()))
+                picture = cv2.cvtColor(draw(model, rng), cv2.COLOR_RGB2BGR)
+                _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
                 yield Photograph(f"{split}/{model.name}/{number:04}.jpg", model.name, split, data.tobytes())

@@ -19,6 +19,7 @@ PAINTS = np.array(
     [(232, 232, 230), (178, 182, 186), (104, 108, 114), (34, 35, 38), (168, 30, 34), (34, 62, 130)]
     + [(96, 140, 182), (40, 84, 60), (196, 176, 138), (206, 120, 40), (96, 36, 52), (214, 186, 60)]
 )
+PLAIN = {"black": (20, 20, 22), "cladding": (52, 52, 54), "plate": (215, 215, 208)}
 
 
 class Camera(NamedTuple):
@@ -52,6 +53,7 @@ def fill(image: np.ndarray, polygon: np.ndarray, colour) -> None:
 
 
 def stroke(image: np.ndarray, line: np.ndarray, colour, closed: bool) -> None:
+    """Draw a line of one pixel's width through points given by `fixed`."""
     cv2.polylines(image, [line], closed, colour, 1, cv2.LINE_AA, 4)
 
 
@@ -201,12 +203,8 @@ class Paints:
                 fill(image, cv2.convexHull(polygon), (22, 22, 24))
             case "rim" | "trim":
                 fill(image, polygon, (self.rim if finish == "rim" else self.trim) * value)
-            case "black" | "cladding" | "plate":
-                fill(
-                    image,
-                    polygon,
-                    {"black": (20, 20, 22), "cladding": (52, 52, 54)}.get(finish, (215, 215, 208)),
-                )
+            case _:
+                fill(image, polygon, PLAIN[finish])
 
 
 def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: float) -> np.ndarray:
@@ -222,12 +220,12 @@ def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: 
 
 
 def paint_car(rng: np.random.Generator, image: np.ndarray, car: Car, camera: Camera, sky: np.ndarray) -> None:
+    """Paint the car's parts onto the picture, its wheels turned by chance."""
     paints = Paints(rng, sky)
     turn = rng.uniform(0, 2 * np.pi)
     x, _, z = (car.points - car.hubs).T
-    rolled = np.stack(
-        [x * np.cos(turn) - z * np.sin(turn), 0 * x, x * np.sin(turn) + z * np.cos(turn)], axis=1
-    )
+    sine, cosine = np.sin(turn), np.cos(turn)
+    rolled = np.stack([x * cosine - z * sine, 0 * x, x * sine + z * cosine], axis=1)
     points = np.where(np.isnan(car.hubs), car.points, car.hubs + rolled)
     pixels = fixed(camera.project(points))
     for rows, finish, value, one_sided in car.parts:

@@ -1,0 +1,76 @@
+"""A small study's files, made once by the library itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from carcls import augment, params
+from carcls.archive import read_index
+from carcls.collect import collect, open_source
+from carcls.split import assign
+
+ROOT = Path(__file__).resolve().parents[1]
+SHRUNKEN = {
+    ("data", "image_size"): 32,
+    ("data", "demo", "train_per_class"): 6,
+    ("data", "demo", "test_per_class"): 2,
+    ("augment", "per_class", "train"): 6,
+    ("augment", "per_class", "val"): 3,
+    ("pretrain", "images_per_class"): 2,
+    ("pretrain", "epochs"): 1,
+    ("train", "epochs"): 2,
+    ("train", "precision"): "fp32",
+    ("fgsm", "sweep"): [0.0, 0.05],
+}
+
+
+def shrunken(changes: dict | None = None) -> params.Params:
+    """The committed params.yaml at a size that tests can afford."""
+    content = params.load(ROOT / "params.yaml").model_dump()
+    for path, value in (SHRUNKEN | (changes or {})).items():
+        section = content
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] = value
+    return params.Params.model_validate(content)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """data/ of the demo at the size of `shrunken`, up to data/images."""
+    folder = tmp_path_factory.mktemp("study") / "data"
+    settings = shrunken()
+    raw = folder / "raw.tar"
+    collect(open_source(settings.data, settings.seed, folder), raw, skip_unreadable=False)
+    split = assign(read_index(raw), settings.split, settings.seed)
+    augment.build(
+        raw, split, folder / "images", settings=settings.augment, image_size=32, seed=settings.seed, workers=1
+    )
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def raw_index():
+    """Makes the csv of a raw archive from (class, split, content) triples."""
+
+    def make(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
+        classes = sorted({row[0] for row in rows})
+        return pd.DataFrame(
+            {
+                "name": f"{split or 'all'}/{class_name}/{number:03}.jpg",
+                "label": classes.index(class_name),
+                "class": class_name,
+                "split": split,
+                "sha256": content,
+            }
+            for number, (class_name, split, content) in enumerate(rows)
+        )
+
+    return make

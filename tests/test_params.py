@@ -1,0 +1,64 @@
+import typing
+
+import pytest
+import torchvision
+import yaml
+from conftest import ROOT
+
+from carcls import params
+from carcls.errors import InputError
+
+
+def keys(content, path=()):
+    if not isinstance(content, dict):
+        return {path}
+    return set().union(*(keys(value, (*path, key)) for key, value in content.items()))
+
+
+def test_presets_have_the_keys_of_params():
+    committed = yaml.safe_load((ROOT / "params.yaml").read_text())
+    paper = yaml.safe_load((ROOT / "presets/paper.yaml").read_text())
+    assert keys(committed) == keys(paper)
+    assert params.load(ROOT / "presets/paper.yaml").train.epochs == 15
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("image_size: 64", "image_size: 0", "data.image_size is 0"),
+        ("image_size: 64", "imagesize: 64", "no key data.imagesize"),
+        ("image_size: 64 ", "#", "data.image_size is missing"),
+        ("seed: 1 ", "seed: true #", "seed is True"),
+        ("seed: 1 ", "seed: -1 #", "seed is -1"),
+        ("arch: resnet34", "arch: vgg16", "model.arch is 'vgg16'"),
+        ("  config: pretrained", "  config: nope", "model.config is 'nope'"),
+        ("source: demo", "source: folder", "data.folder"),
+        ("val: 0.3333", "val: 1.5", "split.val is 1.5"),
+        ("device: auto", "device: gpu", "train.device is 'gpu'"),
+        ("frozen_layers: 6", "frozen_layers: 9", "configs.freeze6.frozen_layers is 9"),
+        ("epsilon: 0.01", "epsilon: .nan", "fgsm.epsilon is nan"),
+        ("low: 0.8, high: 1.2", "low: 1.8, high: 1.2", "augment.operations.gamma: low"),
+        ("seed: 1 ", "seed: [ #", "not valid YAML"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_its_key(tmp_path, old, new, says):
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=".") as error:
+        params.load(path)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("lr: 0.001", "lr: 1e-3"))
+    with pytest.raises(InputError, match=r"write 0\.001\.$"):
+        params.load(path)
+
+
+def test_every_arch_is_a_resnet_of_torchvision():
+    resnets = set(torchvision.models.list_models(include=["resnet*", "resnext*", "wide_resnet*"]))
+    assert set(typing.get_args(params.Arch)) == resnets

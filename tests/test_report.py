@@ -1,0 +1,270 @@
+"""The page against the files that it is made of."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from carcls import archive, figures, paper, params, report
+from carcls.errors import InputError
+from carcls.files import write_bytes, write_csv, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = params.load(ROOT / "params.yaml")
+SMALL = ["AM <b>General</b>", "B$1$", "NA"]  # what HTML, matplotlib and pandas would take for their own
+STANFORD = [
+    "AM General Hummer SUV 2000",
+    *(f"Car {n:03}" for n in range(194)),
+    "smart fortwo Convertible 2012",
+]
+SCORES = ("f1", "accuracy", "top5", "entropy", "entropy_std")
+
+
+def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
+    """The files that the report reads, of random numbers; three images and a copy a class and split."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{split}/{label}/{number}.jpg", label, name, split)
+        for split in ("test", "train", "val")
+        for label, name in enumerate(classes)
+        for number in range(3)
+    ]
+    split = pd.DataFrame(rows, columns=["name", "label", "class", "split"])
+    write_csv(root / "data/split.csv", split)
+    for name, originals in split.groupby("split"):
+        with archive.create(
+            root / f"data/images/{name}.tar", ("label", "class", "source", "operations")
+        ) as writer:
+            for number, row in enumerate(originals.to_dict("records")):
+                texts = [
+                    "",
+                    "rotate(degrees=-7.31)" if number % 2 else "blur(kernel=3)",
+                    "gamma(exponent=1.1) blur",
+                ]
+                for copy, text in enumerate(texts if name != "test" else texts[:1]):
+                    values = {"label": row["label"], "class": row["class"], "source": row["name"]}
+                    writer.add(f"{number:04}_{copy}.jpg", jpeg(rng), **values, operations=text)
+    for variant in variants:
+        metrics = dict(
+            zip(("val_f1", "val_loss", "train_f1", "train_loss"), rng.random(4).tolist(), strict=True)
+        )
+        counts = {"epoch": 2, "epochs": 3, "parameters": 11_000_000, "trainable_parameters": 5_133}
+        write_json(root / f"metrics/train/{variant}.json", metrics | counts)
+        columns = {name: rng.random(3) for name in ("lr", "train_loss", "val_loss", "val_loss_std", "val_f1")}
+        write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
+    for name in ("test", "fgsm"):
+        values = rng.random(len(SCORES)).tolist()
+        write_json(
+            root / f"metrics/{name}.json",
+            {f"{name}_{key}": value for key, value in zip(SCORES, values, strict=True)},
+        )
+    frame = pd.DataFrame(
+        {"class": classes} | {key: rng.random(len(classes)) for key in ("precision", "recall", "f1")}
+    )
+    write_csv(root / "plots/test/per_class.csv", frame.assign(support=3))
+    confusion = {"actual": [*classes, classes[0]], "predicted": [*classes, classes[2]], "count": 2}
+    write_csv(root / "plots/test/confusion.csv", pd.DataFrame(confusion))
+    write_csv(
+        root / "plots/fgsm/sweep.csv",
+        pd.DataFrame({"epsilon": [0.0, 0.01]} | {key: [0.5, 0.25] for key in SCORES}),
+    )
+    write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
+    return root
+
+
+def jpeg(rng: np.random.Generator) -> bytes:
+    return cv2.imencode(".jpg", rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return make_study(tmp_path_factory.mktemp("small"), SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
+
+
+@pytest.fixture(scope="module")
+def page(small) -> str:
+    return report.build(SETTINGS, small)
+
+
+@pytest.fixture(scope="module")
+def stanford_page(tmp_path_factory) -> str:
+    data = SETTINGS.data.model_copy(update={"source": "folder", "folder": "/home/me/cars"})
+    root = make_study(tmp_path_factory.mktemp("stanford"), STANFORD, list(paper.VARIANTS))
+    return report.build(SETTINGS.model_copy(update={"data": data}), root)
+
+
+class References(HTMLParser):
+    """Every tag, and everything that a browser would fetch or follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.found, self.images = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        attributes = dict(attributes)
+        self.found += [attributes[name] for name in ("src", "href", "srcset", "data") if name in attributes]
+        self.found += re.findall(r"url\(([^)]*)", attributes.get("style", ""))
+        if tag == "img":
+            self.images.append(attributes)
+
+
+def numbers(page: str) -> list[tuple[str, str, str, str]]:
+    """(file, key, exact value, text shown) of each number of a file."""
+    return re.findall(r'<data value="([^"]*)" title="([^":]+):(\w+) = \1">([^<]*)</data>', page)
+
+
+def table(page: str, name: str) -> str:
+    return next(part for part in re.findall(r"<table.*?</table>", page, re.S) if f"<b>{name}.</b>" in part)
+
+
+def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
+    shown = {}
+    for exact, path, key, text in numbers(page):
+        shown.setdefault((path, key), []).append(exact)
+        if path.endswith(".json"):
+            value = json.loads((small / path).read_text())[key]
+            assert float(exact) == value
+            assert float(text.replace(",", "")) == pytest.approx(value, abs=0.5001e-4)
+    assert page.count("<data ") == sum(map(len, shown.values()))
+    variants = [*paper.VARIANTS, "resnet50-freeze4"]
+    keys = ("train_loss", "train_f1", "val_loss", "val_f1", "epoch", "epochs", "trainable_parameters")
+    wanted = {(f"metrics/train/{variant}.json", key) for variant in variants for key in keys}
+    wanted |= {(f"metrics/{name}.json", f"{name}_{key}") for name in ("test", "fgsm") for key in SCORES}
+    assert wanted <= set(shown)
+    per_class = pd.read_csv(
+        small / "plots/test/per_class.csv", float_precision="round_trip", keep_default_na=False
+    )
+    for key in ("precision", "recall", "f1"):
+        assert [float(exact) for exact in shown["plots/test/per_class.csv", key]] == per_class[key].to_list()
+
+
+def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
+    rows = re.findall(r'<th scope="row">(ResNet-\d+ \w+( ★)?)</th>', table(page, "Table 2"))
+    expected = [
+        variant.replace("resnet", "ResNet-").replace("-", " ").replace("ResNet ", "ResNet-")
+        for variant in [*paper.VARIANTS, "resnet50-freeze4"]
+    ]
+    assert [name.removesuffix(" ★") for name, _ in rows] == expected
+    assert [name for name, mark in rows if mark] == ["ResNet-34 pretrained ★"]
+
+
+def test_equal_files_give_equal_bytes(page, small):
+    assert report.build(SETTINGS, small) == page
+
+
+def test_the_page_fetches_nothing(page, stanford_page):
+    for text in (page, stanford_page):
+        references = References(text)
+        assert not references.tags & {"script", "link", "iframe", "object", "embed", "base"}
+        assert references.found and all(found.startswith(("data:image/", "#")) for found in references.found)
+        style = re.search(r"<style>(.*)</style>", text, re.S)[1]
+        assert "url(" not in style and "@import" not in style
+        assert all(image["alt"] for image in references.images)
+
+
+def test_only_the_demo_is_announced_as_one(page, stanford_page):
+    assert "cars drawn by the project, not photographs" in page
+    assert "drawn by the project" not in stanford_page
+
+
+def test_the_papers_values_stand_beside_those_of_its_196_classes_only(page, stanford_page):
+    assert not re.search(r'class="(paper|difference)"', page)
+    second = table(stanford_page, "Table 2")
+    [row] = re.findall(r'<th scope="row">ResNet-18 freeze8</th>.*?</tr>', second, re.S)
+    assert re.findall(r'class="paper">([^<]*)', row) == ["1.539847", "0.75", "2.84", "0.355"]
+    ours = [float(value) for value in re.findall(r'<data value="([^"]*)"', row)[:4]]
+    differences = [text.replace("−", "-") for text in re.findall(r'class="difference">([^<]*)', row)]
+    for text, value, theirs in zip(
+        differences, ours, paper.VARIANTS["resnet18-freeze8"].values(), strict=True
+    ):
+        decimals = len(text.partition(".")[2])
+        assert float(text) == pytest.approx(value - theirs, abs=0.51 * 10**-decimals)
+    third = re.findall(r'<td class="paper">([^<]*)', table(stanford_page, "Table 3"))
+    assert third == ["0.9021", "0.9024", "1.4531 ± 0.8601", "0.1346", "0.1315", "2.6242 ± 0.8007"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (STANFORD, True),
+        ([name.upper() for name in STANFORD], True),
+        (STANFORD[:-1], False),
+        ([*STANFORD[1:], "Another"], False),
+        (STANFORD[:11] + STANFORD[-1:], False),
+    ],
+)
+def test_stanford_cars_are_known_by_their_number_and_names(classes, expected):
+    assert paper.is_stanford_cars(classes) is expected
+
+
+def test_the_data_is_counted_before_and_after_augmentation(page):
+    cells = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(page, "Table S1"))
+    counts = {name: re.findall(r"<td>([^<]*)</td>", row) for name, row in cells}
+    assert counts == {
+        "Training": ["9", "3", "27", "9"],
+        "Validation": ["9", "3", "27", "9"],
+        "Test": ["9", "3", "9", "3"],
+    }
+
+
+def test_sample_pictures_are_the_archives_bytes(page, small):
+    tar = small / "data/images/train.tar"
+    index = archive.read_index(tar).set_index("name")
+    with archive.ArchiveReader(tar) as reader:
+        encoded = {
+            name: base64.b64encode(reader.read(row.offset, row["size"])).decode()
+            for name, row in index.iterrows()
+        }
+    names = {data: name for name, data in encoded.items()}
+    images = [image for image in References(page).images if image["src"].startswith("data:image/jpeg")]
+    shown = [(names[image["src"].partition(",")[2]], image["alt"]) for image in images]
+    assert [name for name, _ in shown[:3]] == ["0000_0.jpg", "0003_0.jpg", "0006_0.jpg"]
+    for (original, _), (copy, alt) in zip(shown[3::2], shown[4::2], strict=True):
+        assert index.loc[original, "operations"] == ""
+        assert index.loc[original, "source"] == index.loc[copy, "source"]
+        assert index.loc[copy, "operations"].partition("(")[0] == alt.rpartition(" ")[2]
+    assert [alt.rpartition(" ")[2] for _, alt in shown[4::2]] == ["blur", "rotate"]
+
+
+def test_class_names_are_text(page):
+    assert "AM &lt;b&gt;General&lt;/b&gt;" in page and "AM <b>" not in page
+    assert '<th scope="row">NA</th>' in page
+
+
+def test_the_most_frequent_confusion_is_listed(page):
+    row = re.findall(r"<tbody>(.*)</tbody>", table(page, "Table S4"), re.S)[0]
+    assert re.findall(r">([^<>\n]+)<", row) == ["AM &lt;b&gt;General&lt;/b&gt;", "NA", "2 of 4", "50 %"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/split.csv",
+        "data/images/train.csv",
+        "metrics/train/resnet34-pretrained.json",
+        "plots/test/per_class.csv",
+        "metrics/fgsm.json",
+        "plots/fgsm/examples.png",
+    ],
+)
+def test_a_missing_file_is_named(small, tmp_path, path):
+    for source in small.rglob("*"):
+        if source.is_file() and source != small / path:
+            target = tmp_path / source.relative_to(small)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    with pytest.raises(InputError, match=rf"{re.escape(path)} is missing; `dvc repro` makes it\."):
+        report.build(SETTINGS, tmp_path)
+
+
+def test_a_metrics_file_without_a_score_is_named(small):
+    with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
+        report.Run(small).number("metrics/test.json", "test_top1")
