@@ -12,6 +12,7 @@ from carcls.seeds import derive
 # what cuBLAS asks for before it computes reproducibly; read when CUDA starts
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch.use_deterministic_algorithms(True)
+torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
 
 
 def resolve_device(name: str) -> torch.device:

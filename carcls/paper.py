@@ -18,7 +18,6 @@ TEST = {"test_f1": 0.9021, "test_accuracy": 0.9024, "test_entropy": 1.4531, "tes
 FGSM = {"fgsm_f1": 0.1346, "fgsm_accuracy": 0.1315, "fgsm_entropy": 2.6242, "fgsm_entropy_std": 0.8007}
 
 IMAGES = {"train": 86430, "val": 27977, "test": 8041}  # section 3: after augmentation
-PHOTOGRAPHS = {"train+val": 8144, "test": 8041}  # section 3: before it
 
 CONFIGS = {  # Table 1: number and intuition
     "scratch": ("(i)", "Random initialization"),

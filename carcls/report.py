@@ -1,6 +1,7 @@
 """All tables and figures of a run on one HTML page that needs no other file and no network."""
 
 import base64
+import io
 import json
 from functools import cache
 from importlib import metadata
@@ -21,7 +22,7 @@ CONFUSIONS = 10  # pairs of classes listed
 THUMBNAIL = 160  # pixels
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
-TEXT = ("name", "class", "actual", "predicted", "split", "source", "operations")
+TEXT = ("name", "class", "actual", "predicted", "split")  # a class may be called NA
 
 
 def build(params: Params, root: Path = Path(".")) -> str:
@@ -78,10 +79,13 @@ class Run:
         return json.loads(self.bytes(path))
 
     def _csv(self, path: str) -> pd.DataFrame:
-        """Text stays text (a class may be called NA); floats are the very ones that were written."""
-        self.bytes(path)
-        text = {column: str for column in TEXT}
-        return pd.read_csv(self.root / path, dtype=text, keep_default_na=False, float_precision="round_trip")
+        """Numbers are parsed by Python: pandas may lose the last bit of a float, and here that is shown."""
+        frame = pd.read_csv(io.BytesIO(self.bytes(path)), dtype=str, keep_default_na=False)
+        for column in frame.columns.difference(TEXT):
+            frame[column] = [
+                int(text) if text.isdecimal() else float(text or "nan") for text in frame[column]
+            ]
+        return frame
 
     def value(self, path: str, key: str) -> float | int:
         try:
