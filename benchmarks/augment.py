@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
         "--width", type=int, help="rescale the photographs to this width before the clock runs"
     )
     parser.add_argument("--sources", type=int, default=24, help="photographs of one round")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=40)
     return parser.parse_args()
 
 

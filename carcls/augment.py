@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from math import e
 from multiprocessing import connection, get_context, parent_process
@@ -132,34 +132,39 @@ def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
 # --- The plan: which copies a class gets.
 
 
-class Copy(NamedTuple):
-    """A copy to make: of the class's `source`-th original, by `operations` in this order."""
+class Class(NamedTuple):
+    """What the copies of a class follow from: `originals` images are to become `wanted` (None: no copies)."""
 
-    source: int
-    operations: tuple[Operation, ...]
+    seed: int
+    split: str
+    name: str
+    originals: int
+    wanted: int | None
 
 
-def plan(
-    originals: int, wanted: int | None, *, settings: params.Operations, seed: int, split: str, class_name: str
-) -> list[Copy]:
-    """The copies that bring a class from `originals` images to `wanted` (None: no copies).
+def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Operation, ...]]:
+    """The copies of a class's `original`-th image, each the operations to apply, in this order.
 
     Copies go round the originals. Each of the first nine rounds applies one operation, so that every
     original has had all nine before any is combined; each nine after that combine one operation more. Two
-    copies of an original differ in their operations until those are used up, after round 81.
+    copies of an original differ in their operations until round 73, from where on all nine are applied and
+    strengths alone differ.
     """
-    choices = {
-        count: _shuffled(list(combinations(OPERATIONS, count)), seed, split, class_name)
-        for count in range(1, len(OPERATIONS) + 1)
-    }
-    result = []
-    for number in range(max(0, (wanted or 0) - originals)):
-        turn, source = divmod(number, originals)
-        sets = choices[min(1 + turn // 9, 9)]
-        rng = _generator(seed, split, class_name, number)
-        names = sets[(turn % 9 + source) % len(sets)]  # neighbouring originals differ
-        result.append(Copy(source, tuple(draw(name, settings, rng) for name in names)))
-    return result
+    copies = []
+    for turn, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
+        choices = _choices(of.seed, of.split, of.name, min(1 + turn // 9, 9))
+        names = choices[(turn % 9 + original) % len(choices)]  # neighbouring originals differ
+        rng = _generator(of.seed, of.split, of.name, number)
+        copies.append(tuple(draw(name, settings, rng) for name in names))
+    return copies
+
+
+@lru_cache(maxsize=32)
+def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[str, ...]]:
+    """All ways to take `count` operations, in an order drawn for the class."""
+    ways = list(combinations(OPERATIONS, count))
+    order = _generator(seed, split, class_name, "order", count).permutation(len(ways))
+    return [ways[i] for i in order]
 
 
 def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Operation:
@@ -226,23 +231,19 @@ def _generator(*key: int | str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def _shuffled(items: list, *key: int | str) -> list:
-    return [items[i] for i in _generator(*key, "order", len(items[0])).permutation(len(items))]
-
-
 # --- The image sets.
 
 
 class Source(NamedTuple):
-    """An original and all that becomes of it: `names` in the set are its own and then one a copy."""
+    """An original: the `number`-th of its class, stored in the set as `stem`.jpg and its copies beside it."""
 
     name: str
     label: int
-    class_name: str
     offset: int
     size: int
-    names: list[str]
-    operations: list[tuple[Operation, ...]]  # of each name; () is the original itself
+    stem: str
+    of: Class
+    number: int
 
 
 class Made(NamedTuple):
@@ -279,12 +280,12 @@ def build(
     totals = {name: int(_class_sizes(sets[name], wanted[name]).sum()) for name in wanted}
     if workers is None:
         workers = 1 if sum(totals.values()) * image_size**2 < SMALL else _cores()
-    make = partial(_make, raw, image_size, settings.jpeg_quality)
+    make = partial(_make, raw, settings, image_size)
     with ExitStack() as stack:
         run = stack.enter_context(_in_order(workers))
         for name, originals in sets.items():
             writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
-            sources = _sources(originals, wanted[name], settings=settings.operations, seed=seed, split=name)
+            sources = _sources(originals, wanted[name], seed, name)
             with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
                 for images_made in run(make, sources):
                     for image in images_made:
@@ -308,39 +309,34 @@ def _class_sizes(originals: pd.DataFrame, wanted: int | None) -> pd.Series:
     return originals["class"].value_counts().clip(lower=wanted)
 
 
-def _sources(originals: pd.DataFrame, wanted: int | None, **key) -> Iterator[Source]:
-    """The sources of one set in the order of their names in it; `key` goes on to `plan`.
-
-    One class at a time, so that what waits in memory does not grow with the set.
-    """
+def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str) -> Iterator[Source]:
+    """The sources of one set in the order of their names in it."""
     folders = {name: name.replace("/", "-") for name in originals["class"].unique()}
     numbers = Counter()  # of a folder, not of a class: A/B and A-B share one
+    members = dict(iter(originals.sort_values("name").groupby("class")))
     for class_name in sorted(folders, key=lambda name: (folders[name] + "/", name)):
-        members = originals[originals["class"] == class_name].sort_values("name")
-        operations = [[()] for _ in range(len(members))]
-        for copy in plan(len(members), wanted, class_name=class_name, **key):
-            operations[copy.source].append(copy.operations)
-        for row, its_operations in zip(members.itertuples(), operations, strict=True):
-            folder = folders[class_name]
+        folder = folders[class_name]
+        of = Class(seed, split, class_name, len(members[class_name]), wanted)
+        for number, row in enumerate(members[class_name].itertuples()):
             numbers[folder] += 1
             stem = f"{folder}/{numbers[folder]:05}"
-            names = [f"{stem}.jpg", *(f"{stem}_{i:04}.jpg" for i in range(1, len(its_operations)))]
-            yield Source(row.name, row.label, class_name, row.offset, row.size, names, its_operations)
+            yield Source(row.name, row.label, row.offset, row.size, stem, of, number)
 
 
-def _make(raw: Path, image_size: int, quality: int, source: Source) -> list[Made]:
-    """The original and the copies of `source`."""
+def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) -> list[Made]:
+    """The original and the copies of `source`, in order of their names."""
     with archive.ArchiveReader(raw) as reader:
         original = images.decode(reader.read(source.offset, source.size), source.name)
     original = images.resize(original, image_size)
-    values = {"label": source.label, "class": source.class_name, "source": source.name}
+    values = {"label": source.label, "class": source.of.name, "source": source.name}
     made = []
-    for name, operations in zip(source.names, source.operations, strict=True):
+    for i, operations in enumerate([(), *plan(source.of, source.number, settings.operations)]):
         image = original
         for operation in operations:
             image = apply(image, operation)
+        name = f"{source.stem}_{i:05}.jpg" if i else f"{source.stem}.jpg"
         text = " ".join(map(str, operations))
-        made.append(Made(name, images.encode(image, quality), {**values, "operations": text}))
+        made.append(Made(name, images.encode(image, settings.jpeg_quality), {**values, "operations": text}))
     return made
 
 

@@ -55,7 +55,9 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
                 decode(photograph.data, photograph.name)
             except InputError as error:
                 if not skip_unreadable:
-                    way_out = "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
+                    way_out = (
+                        "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
+                    )
                     raise InputError(f"{error} {way_out}") from None
                 log.warning("left out: %s", error)
                 continue
@@ -70,4 +72,6 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
             )
         for class_name in source.classes:
             if not counts[class_name]:
-                raise InputError(f"The class {class_name!r} has no readable image: mend or remove its folder.")
+                raise InputError(
+                    f"The class {class_name!r} has no readable image: mend or remove its folder."
+                )

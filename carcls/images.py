@@ -54,5 +54,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 def encode(image: np.ndarray, quality: int) -> bytes:
     """`image` (uint8 RGB) as a JPEG of the given quality, 1 to 100."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
     return data.tobytes()

@@ -73,7 +73,9 @@ class ArchiveSet(ImageSet):
         return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def batches(images: ImageSet, batch_size: int, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    images: ImageSet, batch_size: int, order: Tensor | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of (images uint8, labels int64) in `order` of places, or as they are stored; the last is short.
 
     Two are read ahead by threads, which decode while the model computes.

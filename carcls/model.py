@@ -117,4 +117,6 @@ def check_classes(path: Path, info: ModelInfo, classes: list[str]) -> None:
     if info.classes != classes:
         other = sorted(set(info.classes) ^ set(classes))[0]
         where = "the model's" if other in info.classes else "the data's"
-        raise InputError(f"{path} is not a model of this data: {other!r} is only among {where} classes; train anew.")
+        raise InputError(
+            f"{path} is not a model of this data: {other!r} is only among {where} classes; train anew."
+        )

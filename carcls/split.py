@@ -24,7 +24,9 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
     rows = raw.assign(split=raw["split"].replace("", "train"))
     if not (rows["split"] == "test").any():
         if settings.test is None:
-            raise InputError("The data has no test set: set split.test to the share of each class that becomes one.")
+            raise InputError(
+                "The data has no test set: set split.test to the share of each class that becomes one."
+            )
         rows = _take(rows, "test", settings.test, seed)
     if not (rows["split"] == "val").any():
         rows = _take(rows, "val", settings.val, seed)
@@ -70,4 +72,6 @@ def _check_classes(rows: pd.DataFrame) -> None:
     for split in ("train", "val"):
         for class_name in rows["class"].unique():
             if not ((rows["split"] == split) & (rows["class"] == class_name)).any():
-                raise InputError(f"The class {class_name!r} has no image in {split}: add some or remove the class.")
+                raise InputError(
+                    f"The class {class_name!r} has no image in {split}: add some or remove the class."
+                )

@@ -44,7 +44,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the trained layers are fed: images as they are stored, and what turns a batch of them into input."""
+    """What the trained layers are fed: images as they are stored, and what makes them input."""
 
     images: ImageSet
     prepare: Callable[[Tensor], Tensor]
@@ -82,7 +82,9 @@ def fit(
     try:
         for number in range(1, epochs + 1):
             order = _order(len(train), batch_size, seed, number)
-            bar = tqdm(total=len(order), desc=f"epoch {number}/{epochs}", unit="img", leave=False, disable=None)
+            bar = tqdm(
+                total=len(order), desc=f"epoch {number}/{epochs}", unit="img", leave=False, disable=None
+            )
             with bar:
                 train_loss, train_f1 = train_epoch(
                     trained, train_inputs, order, batch_size, optimizer, device, precision, bar

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from carcls import images
+from carcls.device import resolve_device, resolve_precision
 from carcls.errors import InputError
 from carcls.loading import ImageSet
-from carcls.device import resolve_device, resolve_precision
 from carcls.model import backbone_of, build
 from carcls.params import Params, Pretrain
 from carcls.sources import demo
@@ -75,7 +75,9 @@ def read_weights(path: Path, arch: str) -> dict[str, Tensor]:
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"The pretrained weights {path} are missing: check weights in params.yaml.") from None
+        raise InputError(
+            f"The pretrained weights {path} are missing: check weights in params.yaml."
+        ) from None
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
         raise InputError(f"{path} is neither a safetensors file nor a PyTorch state dict.") from None
     return checked(weights, arch, str(path))
@@ -95,12 +97,12 @@ def imagenet(arch: str) -> dict[str, Tensor]:
     except (URLError, OSError) as error:
         raise InputError(
             f"The ImageNet weights of {arch} could not be downloaded ({error}): connect to a network, put "
-            f"{Path(weights.url).name} into {Path(torch.hub.get_dir()) / 'checkpoints'}, or set weights to a file."
+            f"{Path(weights.url).name} into {torch.hub.get_dir()}/checkpoints, or set weights to a file."
         ) from None
     except (pickle.UnpicklingError, RuntimeError) as error:
         raise InputError(
             f"The ImageNet weights of {arch} are damaged ({error}): delete {Path(weights.url).name} from "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'} and run again."
+            f"{torch.hub.get_dir()}/checkpoints and run again."
         ) from None
     finally:
         socket.setdefaulttimeout(previous)

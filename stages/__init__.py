@@ -26,9 +26,11 @@ def stage(main: Callable[..., None]) -> Callable[..., None]:
         except InputError as error:
             sys.exit(f"error: {error}")
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            sys.exit(f"error: No space is left on the disk of {error.filename or Path.cwd()}: free some and run again.")
+            sys.exit(
+                f"error: No space is left for {error.filename or Path.cwd()}: free some and run again."
+            )
         except KeyboardInterrupt:
             sys.exit(130)
 
@@ -39,4 +41,6 @@ def _check_library() -> None:
     """An experiment in a copy of the project must run the copy's code, not an installed one."""
     package = Path(carcls.__file__).resolve().parent
     if package.parent != Path.cwd().resolve():
-        raise InputError(f"carcls comes from {package}, not from {Path.cwd()}: run `python -m stages.NAME` there.")
+        raise InputError(
+            f"carcls comes from {package}, not from {Path.cwd()}: run `python -m stages.NAME` there."
+        )

@@ -17,7 +17,9 @@ def main() -> None:
     parser.add_argument("config", help="a key of configs in params.yaml")
     arguments = parser.parse_args()
     variant = f"{arguments.arch}-{arguments.config}"
-    model, info, history, metrics = train_variant(params.load(), arguments.arch, arguments.config, Path("data"))
+    model, info, history, metrics = train_variant(
+        params.load(), arguments.arch, arguments.config, Path("data")
+    )
     write_csv(Path(f"plots/history/{variant}.csv"), history)
     write_json(Path(f"metrics/train/{variant}.json"), metrics)
     save_model(Path(f"models/{variant}.safetensors"), model, info)

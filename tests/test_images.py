@@ -52,7 +52,9 @@ def test_exif_rotation_is_undone(mode):
     assert image[:, 20:].mean() < 15
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"<html>", lambda data: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"<html>", lambda data: b""]
+)
 def test_what_is_no_whole_image_is_named(damage):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     with pytest.raises(InputError, match=r"^car\.jpg: "):

@@ -19,7 +19,9 @@ def counts(rows: pd.DataFrame, class_name: str) -> dict[str, int]:
 
 
 def test_the_official_test_set_is_kept_and_train_is_split_two_to_one_by_class(raw_index):
-    raw = raw_index([*photographs("a", "train", 30), *photographs("b", "train", 42), *photographs("a", "test", 9)])
+    raw = raw_index(
+        [*photographs("a", "train", 30), *photographs("b", "train", 42), *photographs("a", "test", 9)]
+    )
     rows = assign(raw, SETTINGS, 1)
     assert counts(rows, "a") == {"train": 20, "val": 10, "test": 9}
     assert counts(rows, "b") == {"train": 28, "val": 14}
@@ -67,7 +69,11 @@ def test_the_same_image_in_two_splits_is_reported_with_both_names(raw_index):
         (photographs("a", "", 9) + photographs("b", "", 1), 0.2, "'b' has too few"),
         (photographs("a", "", 9) + photographs("b", "", 2), 0.2, "'b' has too few"),
         (photographs("a", "", 9) + photographs("b", "", 9), None, "split.test"),
-        (photographs("a", "train", 9) + photographs("b", "val", 9) + photographs("c", "test", 9), None, "no image in"),
+        (
+            photographs("a", "train", 9) + photographs("b", "val", 9) + photographs("c", "test", 9),
+            None,
+            "no image in",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_one_sentence(raw_index, rows, test, says):

@@ -6,17 +6,19 @@ grille, bonnet, windows and wheels. `TARGET` is what the study classifies; `SOUR
 what a backbone is pretrained on, as ImageNet is for the paper.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 
-import cv2
 import numpy as np
 
+from carcls.images import encode
+from carcls.seeds import generator
 from carcls.sources import Photograph
 from carcls.sources.cars import Body, CarModel, Make
 from carcls.sources.drawing import HEIGHT, WIDTH, draw
 
 __all__ = ["HEIGHT", "SOURCE", "TARGET", "WIDTH", "CarModel", "draw", "photographs"]
+
+QUALITY = 90  # of the JPEGs
 
 BODIES = {
     body.name: body
@@ -178,8 +180,6 @@ def photographs(models: Iterable[CarModel], seed: int, train: int, test: int) ->
     for split, count in (("test", test), ("train", train)):
         for model in sorted(models, key=lambda model: model.name):
             for number in range(1, count + 1):
-                key = f"{seed}/{split}/{model.name}/{number}"
-                rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()))
-                picture = cv2.cvtColor(draw(model, rng), cv2.COLOR_RGB2BGR)
-                _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
-                yield Photograph(f"{split}/{model.name}/{number:04}.jpg", model.name, split, data.tobytes())
+                picture = draw(model, generator(seed, "photograph", split, model.name, number))
+                name = f"{split}/{model.name}/{number:04}.jpg"
+                yield Photograph(name, model.name, split, encode(picture, QUALITY))

@@ -1,0 +1,237 @@
+"""The stages as DVC runs them: what they depend on, what they refuse, and one whole study."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, shrunken
+from PIL import Image
+
+CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
+# they check, write and word things but decide no result, so a change to them runs nothing again
+NEUTRAL = {
+    "carcls/__init__.py",
+    "carcls/errors.py",
+    "carcls/files.py",
+    "carcls/params.py",
+    "stages/__init__.py",
+}
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def imports(path: Path) -> set[str]:
+    """The project's files that the Python file `path` imports, wherever in it, and what these import."""
+    found: set[str] = set()
+    pending = [path]
+    while pending:
+        for node in ast.walk(ast.parse(pending.pop().read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                stem = ROOT / name.replace(".", "/")
+                for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+                    relative = str(file.relative_to(ROOT))
+                    if file.exists() and relative not in found:
+                        found.add(relative)
+                        pending.append(file)
+    return found
+
+
+def copy_project(folder: Path, changes: dict | None = None) -> Path:
+    """The project's code in `folder`, with the params of `shrunken`."""
+    ignore = shutil.ignore_patterns(
+        "__pycache__", "*.tar", "*.csv", "*.safetensors", "tmp", "cache", "images", "weights"
+    )
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(shrunken(changes).model_dump()))
+    return folder
+
+
+def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def stage(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    return run(folder, sys.executable, "-m", f"stages.{name}", *arguments)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_imports(name):
+    imported = imports(ROOT / f"stages/{name}.py") - NEUTRAL | {f"stages/{name}.py"}
+    if name == "report":
+        imported.add("carcls/report.html.j2")
+    declared = {dep for dep in STAGES[name]["deps"] if dep.startswith(("carcls/", "stages/"))}
+    folded = {"carcls/sources" if file.startswith("carcls/sources/") else file for file in imported}
+    assert declared == folded
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")))
+def test_a_stage_script_is_thin(path):
+    assert path.name == "__init__.py" or len(path.read_text().splitlines()) < 50
+
+
+@pytest.mark.parametrize("name", ["download", "split", "augment", "report"])
+def test_stages_without_tensors_do_not_import_torch(name):
+    code = f"import sys, stages.{name}; sys.exit('torch' in sys.modules)"
+    assert run(ROOT, sys.executable, "-c", code).returncode == 0
+
+
+def picture(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 30), (shade, 90, 200 - shade)).save(path)
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "photos/b/1.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "photos")
+
+
+def leave_one_class(folder: Path) -> None:
+    shutil.rmtree(folder / "photos/b")
+
+
+def install_elsewhere(folder: Path) -> None:
+    shutil.rmtree(folder / "carcls")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (truncate, r"b/1\.png: .*(damaged|not an image).*data\.skip_unreadable"),
+        (remove_folder, r"photos"),
+        (leave_one_class, r"class"),
+        (install_elsewhere, r"carcls comes from .*, not from "),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, damage, says):
+    copy_project(tmp_path, {("data", "source"): "folder", ("data", "folder"): "photos"})
+    for number in range(6):
+        picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 30 * number)
+    damage(tmp_path)
+    environment = {"PYTHONPATH": str(ROOT)} if damage is install_elsewhere else {}
+    result = run(tmp_path, sys.executable, "-m", "stages.download", **environment)
+    assert result.returncode == 1
+    assert re.fullmatch(rf"error: .*{says}.*\n", result.stderr), result.stderr
+    assert not list((tmp_path / "data").glob("*raw*"))
+
+
+def test_a_damaged_file_is_named_and_left_out_when_asked(tmp_path):
+    changes = {("data", "source"): "folder", ("data", "folder"): "photos", ("data", "skip_unreadable"): True}
+    copy_project(tmp_path, changes)
+    for number in range(6):
+        picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 30 * number)
+    truncate(tmp_path)
+    result = stage(tmp_path, "download")
+    assert result.returncode == 0, result.stderr
+    assert "left out: b/1.png" in result.stderr
+    assert len(pd.read_csv(tmp_path / "data/raw.csv")) == 5
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    copy_project(tmp_path)
+    limited = f"ulimit -f 64; trap '' XFSZ; exec {sys.executable} -m stages.download"
+    result = run(tmp_path, "bash", "-c", limited)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: .*(space|large).*\n", result.stderr), result.stderr
+    assert not list((tmp_path / "data").glob("*raw*"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    """A whole study by real DVC in a Git repository of its own."""
+    folder = copy_project(tmp_path_factory.mktemp("repo"))
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    run(folder, "git", "init", "--quiet")
+    result = run(folder, "dvc", "repro")
+    assert result.returncode == 0, result.stderr + result.stdout
+    run(folder, "git", "add", "--all")
+    assert run(folder, *git, "commit", "--quiet", "--message", "study").returncode == 0
+    return folder
+
+
+def test_the_study_leaves_every_output_of_the_graph(study):
+    variants = {path.stem for path in (study / "models").glob("*.safetensors")}
+    expected = {f"{arch}-{config}" for arch in ("resnet18", "resnet34") for config in shrunken().configs}
+    assert variants == expected
+    assert {path.stem for path in (study / "metrics/train").glob("*.json")} == expected
+    assert {path.stem for path in (study / "plots/history").glob("*.csv")} == expected
+    assert not [path for path in study.rglob(".*.tmp")]
+
+
+def test_epsilon_zero_of_the_sweep_is_the_clean_test(study):
+    clean = json.loads((study / "metrics/test.json").read_text())
+    first = pd.read_csv(study / "plots/fgsm/sweep.csv").iloc[0]
+    assert first["epsilon"] == 0
+    for name in ("f1", "accuracy", "entropy"):
+        assert first[name] == pytest.approx(clean[f"test_{name}"], abs=1e-15)
+
+
+def test_every_metric_is_in_the_report_as_it_is(study):
+    page = (study / "report/index.html").read_text()
+    for path in ("metrics/test.json", "metrics/fgsm.json"):
+        metrics = json.loads((study / path).read_text())
+        for name in ("test_f1", "test_accuracy", "test_entropy", "fgsm_f1", "fgsm_accuracy", "fgsm_entropy"):
+            if name in metrics:
+                assert f'value="{metrics[name]!r}"' in page, name
+
+
+def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
+    assert "Running" not in run(study, "dvc", "repro").stdout
+    forced = run(study, "dvc", "repro", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert run(study, "git", "status", "--porcelain").stdout == ""
+
+
+def test_another_model_is_looked_at_without_training_again(study):
+    result = run(study, "dvc", "exp", "run", "-S", "model.arch=resnet18")
+    assert result.returncode == 0, result.stderr
+    ran = set(re.findall(r"Running stage '(.+?)'", result.stdout))
+    assert ran == {"evaluate", "fgsm", "report"}
+    difference = run(study, "dvc", "metrics", "diff").stdout
+    assert "test_f1" in difference and "fgsm_f1" in difference
+
+
+def test_plots_show_writes_its_page(study):
+    result = run(study, "dvc", "plots", "show")
+    assert result.returncode == 0, result.stderr
+    page = (study / "dvc_plots/index.html").read_text()
+    assert "resnet34-freeze8" in page and "val_loss" in page
+
+
+def test_a_model_of_other_classes_is_refused(study, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns(".git", ".dvc"))
+    for split in ("val", "test"):
+        path = copy / f"data/images/{split}.csv"
+        path.write_text(path.read_text().replace("Velora", "Zelora"))
+    for name in ("evaluate", "fgsm"):
+        result = stage(copy, name)
+        assert result.returncode == 1
+        assert re.fullmatch(r"error: models/.*is not a model of this data.*\n", result.stderr), result.stderr
