@@ -115,7 +115,7 @@ def examples(
 
 
 def example_rows(examples: Sequence[Example]) -> pd.DataFrame:
-    """The numbers of Figure 5: for each example its top classes before and after, and where the former went."""
+    """The numbers of Figure 5: for each example its top classes before and after, and where those went."""
     return pd.DataFrame(
         {
             "name": example.name,

@@ -4,7 +4,6 @@ What a copy is made of follows from the seed, its split, its class and its numbe
 the same bytes come from any number of processes and a new class changes no other.
 """
 
-import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,12 +27,13 @@ from tqdm import tqdm
 
 from carcls import archive, images, params
 from carcls.errors import InputError
+from carcls.seeds import generator
 
 COLUMNS = ("label", "class", "source", "operations")
 SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others
 ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # of the channels, less RGB, which would shuffle nothing
 # 256 equally likely values of mean 0 and standard deviation 1 that follow the normal distribution up to 2.9:
-# a random byte and this table make noise ten times as fast as a generator of normal numbers.
+# a random byte and this table make noise many times as fast as a generator of normal numbers.
 NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 NORMAL /= NORMAL.std()
 
@@ -154,7 +154,7 @@ def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Op
     for turn, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
         choices = _choices(of.seed, of.split, of.name, min(1 + turn // 9, 9))
         names = choices[(turn % 9 + original) % len(choices)]  # neighbouring originals differ
-        rng = _generator(of.seed, of.split, of.name, number)
+        rng = generator(of.seed, "augment", of.split, of.name, number)
         copies.append(tuple(draw(name, settings, rng) for name in names))
     return copies
 
@@ -163,7 +163,7 @@ def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Op
 def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[str, ...]]:
     """All ways to take `count` operations, in an order drawn for the class."""
     ways = list(combinations(OPERATIONS, count))
-    order = _generator(seed, split, class_name, "order", count).permutation(len(ways))
+    order = generator(seed, "order", split, class_name, count).permutation(len(ways))
     return [ways[i] for i in order]
 
 
@@ -224,11 +224,6 @@ def _strengths(
         case "blur":
             return {"kernel": 3 + 2 * int(rng.integers((settings.blur.kernel - 1) // 2))}
     return {}
-
-
-def _generator(*key: int | str) -> np.random.Generator:
-    digest = hashlib.sha256(repr(key).encode()).digest()  # hash() of a text differs from run to run
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 # --- The image sets.

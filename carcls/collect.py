@@ -41,7 +41,7 @@ def open_source(data: Data, seed: int, download_folder: Path) -> Source:
 
 
 def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
-    """Write the archive `raw` with all photographs of `source`, every one decoded once to know that it can be.
+    """Write the archive `raw` with all photographs of `source`, each decoded once to know that it can be.
 
     The csv has name, label, class, split (the source's own), sha256, offset, size. With `skip_unreadable` a
     damaged photograph is logged and left out. Raises InputError for a damaged one otherwise, and for a class

@@ -61,8 +61,8 @@ def _without_leaks(rows: pd.DataFrame, drop: bool) -> pd.DataFrame:
         leak = leaks.iloc[0]
         raise InputError(
             f"{leak['name']} ({leak['split']}) and {first['name'][leak['sha256']]} "
-            f"({first['split'][leak['sha256']]}) are the same image: remove one, or set split.drop_duplicates "
-            f"to true to leave such copies out of training ({len(leaks)} in all)."
+            f"({first['split'][leak['sha256']]}) are the same image: remove one, or set split.drop_duplicates"
+            f" to true to leave such copies out of training ({len(leaks)} in all)."
         )
     return rows.drop(leaks.index)
 

@@ -28,9 +28,7 @@ def stage(main: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            sys.exit(
-                f"error: No space is left for {error.filename or Path.cwd()}: free some and run again."
-            )
+            sys.exit(f"error: No space is left for {error.filename or Path.cwd()}: free some and run again.")
         except KeyboardInterrupt:
             sys.exit(130)
 

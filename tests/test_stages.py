@@ -32,7 +32,11 @@ def imports(path: Path) -> set[str]:
     found: set[str] = set()
     pending = [path]
     while pending:
-        for node in ast.walk(ast.parse(pending.pop().read_text())):
+        tree = ast.parse(pending.pop().read_text())
+        tree.body = [
+            node for node in tree.body if "TYPE_CHECKING" not in ast.unparse(node).split("\n")[0][:20]
+        ]
+        for node in ast.walk(tree):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
