@@ -341,11 +341,13 @@ def test_an_image_that_raw_does_not_hold_is_named(raw, tmp_path):
 
 
 KILLED = """
+import signal
 import sys
 from pathlib import Path
 from carcls import archive, augment, params
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
     raw, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     settings = params.Augment.model_validate_json(settings)

@@ -219,7 +219,7 @@ def test_another_model_is_looked_at_without_training_again(study):
     ran = set(re.findall(r"Running stage '(.+?)'", result.stdout))
     assert ran == {"evaluate", "fgsm", "report"}
     difference = run(study, "dvc", "metrics", "diff").stdout
-    assert "test_f1" in difference and "fgsm_f1" in difference
+    assert "test_entropy" in difference and "fgsm_entropy" in difference  # F1 may be equal at this size
 
 
 def test_plots_show_writes_its_page(study):
