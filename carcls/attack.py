@@ -52,9 +52,9 @@ def attack(
     """
     model.eval().requires_grad_(False).to(device)
     logits: dict[float, list[Tensor]] = {epsilon: [] for epsilon in epsilons}
-    for pixels, labels in batches(images, BATCH_SIZE):
-        pixels = pixels.to(device).float() / 255
-        sign = gradient_sign(model, pixels, labels.to(device))
+    for pixels, labels in batches(images, images.in_turn(BATCH_SIZE), device):
+        pixels = pixels.float() / 255
+        sign = gradient_sign(model, pixels, labels)
         with torch.inference_mode():
             for epsilon in epsilons:
                 logits[epsilon].append(model(normalise(perturb(pixels, sign, epsilon))).cpu())

@@ -18,7 +18,8 @@ BATCH_SIZE = 64  # one for all scores: a sum in another order could differ in it
 def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
     """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU."""
     model.eval().to(device)
-    return torch.cat([model(normalise(pixels.to(device))).cpu() for pixels, _ in batches(images, BATCH_SIZE)])
+    loader = batches(images, images.in_turn(BATCH_SIZE), device)
+    return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Image archives as tensors: decoded once where they fit in memory, ahead of the model where they do not."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,8 @@ from torch import Tensor
 from carcls.archive import ArchiveReader, read_index
 
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
-AHEAD = 2  # batches decoded before they are asked for
+THREADS = os.cpu_count() or 1  # each decodes a batch that is yet to be asked for
+CPU = torch.device("cpu")
 
 
 class ImageSet:
@@ -30,6 +33,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def in_turn(self, batch_size: int) -> Sequence[Tensor]:
+        """All places in batches; the last may be short."""
+        return torch.arange(len(self)).split(batch_size)
 
     def select(self, places: Sequence[int]) -> "ImageSet":
         """The images at `places` as a set of their own, in memory."""
@@ -74,19 +81,22 @@ class ArchiveSet(ImageSet):
 
 
 def batches(
-    images: ImageSet, batch_size: int, order: Tensor | None = None
+    images: ImageSet, places: Sequence[Tensor], device: torch.device = CPU
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of (images uint8, labels int64) in `order` of places, or as they are stored; the last is short.
+    """(images uint8, labels int64) on `device` for each batch of `places`.
 
-    Two are read ahead by threads, which decode while the model computes.
+    Threads read and decode the batches that come next while the device computes.
     """
-    places = torch.arange(len(images)) if order is None else order
-    pending = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
-        for chunk in places.split(batch_size):
-            pending.append((pool.submit(images.read, chunk), images.labels[chunk]))
-            if len(pending) > AHEAD:
-                pixels, labels = pending.popleft()
-                yield pixels.result(), labels
-        for pixels, labels in pending:
-            yield pixels.result(), labels
+
+    def read(batch: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, labels = images.read(batch), images.labels[batch]
+        # only from pinned memory is a copy to a GPU done without waiting for it
+        return (pixels.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (pixels, labels)
+
+    remaining = iter(places)
+    with ThreadPoolExecutor(THREADS) as pool:
+        pending = deque(pool.submit(read, batch) for batch in islice(remaining, THREADS + 1))
+        while pending:
+            pixels, labels = pending.popleft().result()
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            pending.extend(pool.submit(read, batch) for batch in islice(remaining, 1))

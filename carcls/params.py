@@ -150,9 +150,11 @@ class Pretrain(Section):
 class Train(Section):
     epochs: Count
     patience: Count
+    optimizer: Literal["adamw", "adam", "sgd"]
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
     weight_decay: Annotated[float, Field(ge=0)]
+    processes: Count
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "bf16", "fp32"]
 

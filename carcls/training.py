@@ -1,26 +1,47 @@
 """Fine-tuning, from top to bottom: what the paper's section 4.1 says, an epoch at a time."""
 
-import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
+from itertools import zip_longest
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
-from carcls.device import autocast, resolve_device, resolve_precision
+from carcls import distributed
+from carcls.checkpoint import Checkpoint
+from carcls.device import autocast
 from carcls.errors import InputError
 from carcls.evaluation import BATCH_SIZE, macro_f1
-from carcls.loading import MEMORY_LIMIT, ArchiveSet, ImageSet, batches
-from carcls.model import MEAN, STD, ModelInfo, build, load_backbone, normalise, split_frozen
-from carcls.params import Params
+from carcls.loading import MEMORY_LIMIT, ImageSet, batches
+from carcls.model import normalise, split_frozen
 from carcls.seeds import derive
 
-log = logging.getLogger(__name__)
+OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained, whatever it is trained on."""
+
+    frozen_layers: int  # see model.split_frozen
+    epochs: int
+    patience: int  # epochs without a better validation F1 before training ends
+    optimizer: str  # a key of OPTIMIZERS
+    batch_size: int  # over all processes
+    lr: float
+    weight_decay: float
+    device: torch.device
+    precision: torch.dtype  # of training; validation is in float32
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -42,68 +63,122 @@ class Epoch:
         )
 
 
+def fit(
+    model: nn.Module,
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    *,
+    checkpoint: Checkpoint | None = None,
+    bar: type[tqdm] = tqdm,
+) -> Iterator[Epoch]:
+    """Train `model` in place and yield each epoch as it ends.
+
+    Minimises the cross-entropy, the learning rate following half a cosine over the epochs. Ends early when
+    `patience` epochs in a row have not raised the validation F1. When the iterator ends or is closed, the
+    model holds the weights of its best epoch. The epochs in `checkpoint` are yielded again and training goes
+    on after them, to the same bytes as without a break. `bar` shows the images of an epoch; what its `update`
+    raises ends the training as closing the iterator does. Processes that train together (distributed.joined)
+    each call this with equal arguments and get equal results.
+    Raises InputError when the loss is no longer finite or memory runs out.
+    """
+    model.to(recipe.device)
+    frozen, trained = split_frozen(model, recipe.frozen_layers)
+    run = Run(trained, recipe)
+    try:
+        yield from run.resume(checkpoint)
+        if run.is_over():
+            return
+        with _memory_error_named(recipe):
+            train_inputs = embed(frozen, train, recipe.device, recipe.precision)
+            val_inputs = embed(frozen, val, recipe.device, torch.float32)
+            parallel = distributed.parallel(trained)
+            while not run.is_over():
+                number = len(run.history) + 1
+                train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.optimizer, recipe, bar)
+                if not math.isfinite(train_loss):
+                    raise InputError(
+                        f"The training loss was {train_loss} in epoch {number}: lower lr, it is {recipe.lr}."
+                    )
+                val_loss, val_loss_std, val_f1 = validate(trained, val_inputs, recipe.device)
+                run.add(Epoch(number, run.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1))
+                run.save(checkpoint)
+                yield run.history[-1]
+    finally:
+        run.restore_best()
+        model.eval()
+
+
+class Run:
+    """A training after its last finished epoch: its history, and all that going on from there needs."""
+
+    def __init__(self, trained: nn.Module, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.history: list[Epoch] = []
+        self.optimizer = OPTIMIZERS[recipe.optimizer](
+            trained.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._trained = trained
+        self._schedule = CosineAnnealingLR(self.optimizer, recipe.epochs)
+        self._best_weights: dict[str, Tensor] = {}
+
+    def lr(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def is_over(self) -> bool:
+        done = len(self.history)
+        if not done or done == self.recipe.epochs:
+            return bool(done)
+        return done - best_epoch(self.history).epoch >= self.recipe.patience
+
+    def add(self, epoch: Epoch) -> None:
+        self.history.append(epoch)
+        self._schedule.step()
+        if best_epoch(self.history) is epoch:
+            weights = self._trained.state_dict()
+            self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+
+    def restore_best(self) -> None:
+        if self.history:
+            self._trained.load_state_dict(self._best_weights)
+
+    def save(self, checkpoint: Checkpoint | None) -> None:
+        if not checkpoint or not distributed.is_main():
+            return
+        improved = best_epoch(self.history) is self.history[-1]
+        checkpoint.save(
+            {
+                "history": [asdict(epoch) for epoch in self.history],
+                "weights": self._trained.state_dict(),
+                "best_weights": None if improved else self._best_weights,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self._schedule.state_dict(),
+            }
+        )
+
+    def resume(self, checkpoint: Checkpoint | None) -> list[Epoch]:
+        """The epochs that `checkpoint` holds, after going back to where they ended."""
+        state = distributed.from_main(checkpoint.load() if checkpoint and distributed.is_main() else None)
+        if state:
+            self.history = [Epoch(**epoch) for epoch in state["history"]]
+            self._trained.load_state_dict(state["weights"])
+            self._best_weights = state["best_weights"] or state["weights"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+        return list(self.history)
+
+
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The one of the highest validation F1; the first of equals."""
+    return max(history, key=lambda epoch: epoch.val_f1)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What the trained layers are fed: images as they are stored, and what makes them input."""
 
     images: ImageSet
     prepare: Callable[[Tensor], Tensor]
-
-
-def fit(
-    model: nn.Module,
-    train: ImageSet,
-    val: ImageSet,
-    *,
-    frozen_layers: int,
-    epochs: int,
-    patience: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
-    device: torch.device,
-    precision: torch.dtype,
-    seed: int,
-) -> Iterator[Epoch]:
-    """Train `model` in place and yield each epoch as it ends.
-
-    AdamW on the cross-entropy, the learning rate following half a cosine over `epochs`. Ends early when
-    `patience` epochs in a row have not raised the validation F1. When the iterator ends or is closed, the
-    model holds the weights of its best epoch. Training computes in `precision`, validation in float32.
-    Raises InputError when the loss is no longer finite.
-    """
-    model.to(device)
-    frozen, trained = split_frozen(model, frozen_layers)
-    train_inputs = embed(frozen, train, device, precision)
-    val_inputs = embed(frozen, val, device, torch.float32)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    schedule = CosineAnnealingLR(optimizer, epochs)
-    best_f1, best_epoch, best_weights = -1.0, 0, {}
-    try:
-        for number in range(1, epochs + 1):
-            order = _order(len(train), batch_size, seed, number)
-            bar = tqdm(
-                total=len(order), desc=f"epoch {number}/{epochs}", unit="img", leave=False, disable=None
-            )
-            with bar:
-                train_loss, train_f1 = train_epoch(
-                    trained, train_inputs, order, batch_size, optimizer, device, precision, bar
-                )
-            if not math.isfinite(train_loss):
-                raise InputError(f"The training loss was {train_loss} in epoch {number}: lower train.lr.")
-            val_loss, val_loss_std, val_f1 = validate(trained, val_inputs, device)
-            if val_f1 > best_f1:
-                best_f1, best_epoch = val_f1, number
-                best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            learning_rate = optimizer.param_groups[0]["lr"]
-            schedule.step()
-            yield Epoch(number, learning_rate, train_loss, train_f1, val_loss, val_loss_std, val_f1)
-            if number - best_epoch >= patience:
-                return
-    finally:
-        if best_weights:
-            model.load_state_dict(best_weights)
-        model.eval()
 
 
 def embed(frozen: nn.Module, images: ImageSet, device: torch.device, precision: torch.dtype) -> Inputs:
@@ -122,106 +197,95 @@ def embed(frozen: nn.Module, images: ImageSet, device: torch.device, precision: 
 
     if len(images) * prepare(images.read([0]).to(device)).nbytes > MEMORY_LIMIT:
         return Inputs(images, prepare)
-    features = torch.cat([prepare(pixels.to(device)).cpu() for pixels, _ in batches(images, BATCH_SIZE)])
+    loader = batches(images, images.in_turn(BATCH_SIZE), device)
+    features = torch.cat([prepare(pixels).cpu() for pixels, _ in loader])
     return Inputs(ImageSet(features, images.labels), lambda batch: batch)
 
 
 def train_epoch(
     trained: nn.Module,
     inputs: Inputs,
-    order: Tensor,
-    batch_size: int,
+    number: int,
     optimizer: torch.optim.Optimizer,
-    device: torch.device,
-    precision: torch.dtype,
-    bar: tqdm,
+    recipe: Recipe,
+    bar: type[tqdm],
 ) -> tuple[float, float]:
-    """One pass over `order`: the mean loss and the macro F1 of the predictions made on the way."""
+    """Epoch `number`: the mean loss over images and the macro F1 of the predictions made on the way."""
+    processes = distributed.size()
+    order = _order(len(inputs.images), recipe, number)
+    shares = [batch[distributed.rank() :: processes] for batch in order]
     trained.train()
-    loss_sum = torch.zeros((), device=device)
+    loss_sum = torch.zeros((), device=recipe.device)
     predicted = []
-    for batch, labels in batches(inputs.images, batch_size, order):
-        labels = labels.to(device, non_blocking=True)
-        with autocast(device, precision):
-            logits = trained(inputs.prepare(batch.to(device, non_blocking=True)))
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        # kept on the device: reading a number here would make the device wait for every step
-        loss_sum += loss.detach() * len(labels)
-        predicted.append(logits.detach().argmax(1))
-        bar.update(len(labels))
-    f1 = macro_f1(torch.cat(predicted).cpu(), inputs.images.labels[order])
-    return loss_sum.item() / len(order), f1
+    with _bar(bar, recipe, number, total=sum(map(len, order))) as progress:
+        loader = batches(inputs.images, shares, recipe.device)
+        for whole, (batch, labels) in zip(order, loader, strict=True):
+            with autocast(recipe.device, recipe.precision):
+                logits = trained(inputs.prepare(batch))
+            loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+            optimizer.zero_grad()
+            # processes average their gradients, which shall be those of the mean over the whole batch
+            (loss * (processes / len(whole))).backward()
+            optimizer.step()
+            # kept on the device: reading a number here would make the device wait for every step
+            loss_sum += loss.detach()
+            predicted.append(logits.detach().argmax(1))
+            if progress.update(len(whole)):  # drawn anew, which is ten times a second at most
+                progress.set_postfix(loss=loss.item() / len(labels), refresh=False)
+    actual = inputs.images.labels[torch.cat(shares)]
+    results = distributed.gather((loss_sum.item(), torch.cat(predicted).cpu(), actual))
+    losses, predicted, actual = zip(*results, strict=True)
+    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(predicted), torch.cat(actual))
 
 
 @torch.no_grad()
 def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[float, float, float]:
-    """Mean loss over images, its standard deviation over batches, and macro F1, in float32."""
+    """Mean loss over images, its standard deviation over batches, and macro F1, in float32.
+
+    Processes that train together each take whole batches, so that the numbers are those of one process.
+    """
     trained.eval()
+    share = inputs.images.in_turn(BATCH_SIZE)[distributed.rank() :: distributed.size()]
     losses, predicted = [], []
-    for batch, labels in batches(inputs.images, BATCH_SIZE):
-        logits = trained(inputs.prepare(batch.to(device))).cpu()
-        losses.append(nn.functional.cross_entropy(logits, labels, reduction="none"))
-        predicted.append(logits.argmax(1))
+    for batch, labels in batches(inputs.images, share, device):
+        logits = trained(inputs.prepare(batch))
+        losses.append(nn.functional.cross_entropy(logits, labels, reduction="none").cpu())
+        predicted.append(logits.argmax(1).cpu())
+    losses, predicted = _in_turn(distributed.gather(losses)), _in_turn(distributed.gather(predicted))
     std = torch.stack([loss.mean() for loss in losses]).std(correction=0).item()
     return torch.cat(losses).mean().item(), std, macro_f1(torch.cat(predicted), inputs.images.labels)
 
 
-def _order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
-    """A shuffle of all places that depends on `seed` and `epoch` alone."""
-    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
-    order = torch.randperm(images, generator=generator)
-    # BatchNorm has no variance to take from a last batch of one image
-    return order[:-1] if images % batch_size == 1 and images > 1 else order
+def _in_turn(shares: list[list[Tensor]]) -> list[Tensor]:
+    """The batches of all processes as one process would have met them."""
+    return [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
 
 
-def train_variant(
-    params: Params, arch: str, config: str, data: Path
-) -> tuple[nn.Module, ModelInfo, pd.DataFrame, dict[str, float]]:
-    """Train one cell of the study on data/images, from data/weights where its config is pretrained.
+def _order(images: int, recipe: Recipe, epoch: int) -> tuple[Tensor, ...]:
+    """All places as batches, in a shuffle that depends on the seed and the epoch alone."""
+    generator = torch.Generator().manual_seed(derive(recipe.seed, "order", epoch))
+    order = torch.randperm(images, generator=generator).split(recipe.batch_size)
+    # a last batch of one image has no variance for BatchNorm, and one too small no share for every process
+    return order[:-1] if len(order[-1]) < max(2, distributed.size()) and len(order) > 1 else order
 
-    Returns the model with the weights of its best epoch, what its file says of it, the history (a row an
-    Epoch) and the metrics of the best epoch.
-    """
-    if config not in params.configs:
-        raise InputError(f"configs has no {config}: it has {', '.join(params.configs)}.")
-    start, settings = params.configs[config], params.train
-    train, val = ArchiveSet(data / "images/train.tar"), ArchiveSet(data / "images/val.tar")
-    model = build(arch, len(train.classes), seed=params.seed)
-    if start.pretrained:
-        load_backbone(model, data / f"weights/{arch}.safetensors")
-    device = resolve_device(settings.device)
-    epochs = fit(
-        model,
-        train,
-        val,
-        frozen_layers=start.frozen_layers,
-        epochs=settings.epochs,
-        patience=settings.patience,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        device=device,
-        precision=resolve_precision(settings.precision, device),
-        seed=params.seed,
+
+def _bar(bar: type[tqdm], recipe: Recipe, number: int, total: int) -> tqdm:
+    return bar(
+        total=total,
+        desc=f"epoch {number}/{recipe.epochs}",
+        unit="img",
+        leave=False,
+        disable=None if distributed.is_main() else True,
     )
-    history = []
-    for epoch in epochs:
-        log.info("%s-%s, %s", arch, config, epoch)
-        history.append(epoch)
-    best = max(history, key=lambda epoch: epoch.val_f1)  # the first of equals, as `fit` keeps it
-    parameters = list(model.parameters())
-    metrics = {
-        "val_f1": best.val_f1,
-        "val_loss": best.val_loss,
-        "train_f1": best.train_f1,
-        "train_loss": best.train_loss,
-        "epoch": best.epoch,
-        "epochs": len(history),
-        "parameters": sum(parameter.numel() for parameter in parameters),
-        "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-    }
-    info = ModelInfo(arch, config, train.classes, train.size, MEAN, STD, best.val_f1, best.epoch)
-    return model, info, pd.DataFrame([asdict(epoch) for epoch in history]), metrics
+
+
+@contextmanager
+def _memory_error_named(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the CPU's has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise InputError(
+            f"Memory ran out on {recipe.device} with batches of {recipe.batch_size}: lower batch_size."
+        ) from None

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from carcls import images
+from carcls.checkpoint import Checkpoint, fingerprint
 from carcls.device import resolve_device, resolve_precision
 from carcls.errors import InputError
 from carcls.loading import ImageSet
 from carcls.model import backbone_of, build
 from carcls.params import Params, Pretrain
 from carcls.sources import demo
-from carcls.training import fit
+from carcls.training import Recipe, fit
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +45,11 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     device = resolve_device(params.train.device)
     train, val, classes = pretraining_sets(settings, params.data.image_size, params.seed)
     model = build(arch, classes, seed=params.seed)
-    epochs = fit(
-        model,
-        train,
-        val,
+    recipe = Recipe(
         frozen_layers=0,
         epochs=settings.epochs,
         patience=settings.epochs,
+        optimizer="adamw",
         batch_size=settings.batch_size,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -58,8 +57,10 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
         precision=resolve_precision(params.train.precision, device),
         seed=params.seed,
     )
-    for epoch in epochs:
+    checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, recipe, settings, params.data.image_size)))
+    for epoch in fit(model, train, val, recipe, checkpoint=checkpoint):
         log.info("pretraining %s, %s", arch, epoch)
+    checkpoint.remove()
     return backbone_of(model.state_dict())
 
 
