@@ -3,6 +3,7 @@
 Every function here also works in a process that is alone, so that the training loop has one form.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -40,7 +41,10 @@ def launch(processes: int, module: str, *arguments: str) -> None:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        run_id="carcls",
     )
+    # the process that fails says why; what its launcher adds is about the launcher
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
@@ -119,7 +123,7 @@ def parallel(trained: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(module, name, SyncBatchNorm.like(child))
-    return DistributedDataParallel(trained, broadcast_buffers=False)
+    return DistributedDataParallel(trained)
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
