@@ -18,14 +18,14 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from unittest.mock import patch
 
 import cv2
@@ -58,20 +58,19 @@ def main() -> None:
         "albumentations 2.0.8, seeded": partial(_albumentations, seeded=True),
         "albumentations 2.0.8, bare": partial(_albumentations, seeded=False),
     }
-    rates, output = _race(makers, sources, arguments.rounds)
+    rates, sizes = _race(makers, sources, arguments.rounds)
     shapes = [images.decode(data, "a source").shape for data in sources]
     height, width = np.median([shape[:2] for shape in shapes], axis=0).astype(int)
     print(f"{platform.machine()}, Python {platform.python_version()}, OpenCV {cv2.__version__}, one core")
-    print(
-        f"{len(sources)} photographs from {_origin(arguments)}: median {width} x {height}, {_kb(sources)} KB"
-    )
+    size = f"median {width} x {height}, {_kb(map(len, sources))} KB"
+    print(f"{len(sources)} photographs from {_origin(arguments)}: {size}")
     print(f"to {SIZE} x {SIZE}, nine copies, quality {QUALITY}")
     print(f"sources a second of processor time, median of {arguments.rounds} rounds\n")
     print("| | sources/s | slowest to fastest round | KB a copy | carcls is |\n|---|---|---|---|---|")
     for name, rate in rates.items():
         times = median(ours / its for ours, its in zip(rates["carcls"], rate, strict=True))
         span = f"{min(rate):.1f} to {max(rate):.1f}"
-        print(f"| {name} | {median(rate):.1f} | {span} | {_kb(output[name])} | {times:.2f} times |")
+        print(f"| {name} | {median(rate):.1f} | {span} | {_kb(sizes[name])} | {times:.2f} times |")
     print()
     _parts(sources)
 
@@ -94,8 +93,8 @@ def _origin(arguments: argparse.Namespace) -> str:
     return f"{origin}, rescaled to {arguments.width} wide" if arguments.width else origin
 
 
-def _kb(files: list[bytes]) -> str:
-    return f"{sum(map(len, files)) / len(files) / 1000:.0f}"
+def _kb(sizes: Iterable[int]) -> str:
+    return f"{mean(sizes) / 1000:.0f}"
 
 
 def _photographs(path: Path | None, count: int) -> list[bytes]:
@@ -173,28 +172,30 @@ def _albumentations(seeded: bool) -> Callable[[bytes, int], list[bytes]]:
 
 
 def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tuple[dict, dict]:
-    """Sources a second in each round, and one round's files, of each maker; the first round is a warm-up.
+    """Sources a second in each round and the sizes of one round's files; the first round is a warm-up.
 
     Each maker has a process of its own, since what one leaves of the heap slows or speeds the other, and they
     take turns on the same core.
     """
     rates = {name: [] for name in makers}
-    output = {}
+    sizes = {}
     with ExitStack() as stack:
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in makers}
         for number in range(rounds + 1):
             for name in list(makers) if number % 2 else reversed(makers):
-                seconds, output[name] = pools[name].submit(_round, makers[name], sources, number).result()
+                seconds, sizes[name] = pools[name].submit(_round, makers[name], sources, number).result()
                 if number:
                     rates[name].append(len(sources) / seconds)
-    return rates, output
+    return rates, sizes
 
 
-def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[bytes]]:
-    make = maker()  # process time: seconds of this core, without those in which others had it
-    start = time.process_time()
-    files = [file for i, data in enumerate(sources) for file in make(data, number * len(sources) + i)]
-    return time.process_time() - start, files
+def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[int]]:
+    make = maker()
+    sizes = []
+    start = time.process_time()  # seconds of this core, without those in which others had it
+    for i, data in enumerate(sources):
+        sizes += map(len, make(data, number * len(sources) + i))  # and the files are dropped, as if written
+    return time.process_time() - start, sizes
 
 
 def _parts(sources: list[bytes]) -> None:
