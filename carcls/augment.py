@@ -287,12 +287,16 @@ def build(
         for name, originals in sets.items():
             writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
             sources = _sources(originals, wanted[name], seed, name)
+            sizes, kept = Counter(), []
             with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
                 for images_made in run(make, sources):
                     for image in images_made:
                         writer.add(image.name, image.data, **image.values)
+                        sizes[image.values["class"]] += 1
+                        if not image.values["operations"]:
+                            kept.append(image.values["source"])
                     bar.update(len(images_made))
-            _check(writer.index(), originals, wanted[name])
+            _check(sizes, kept, originals, wanted[name])
 
 
 def _located(split: pd.DataFrame, raw: Path) -> pd.DataFrame:
@@ -341,12 +345,11 @@ def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) 
     return made
 
 
-def _check(index: pd.DataFrame, originals: pd.DataFrame, wanted: int | None) -> None:
+def _check(sizes: Counter, kept: list[str], originals: pd.DataFrame, wanted: int | None) -> None:
     """Every original is there once, and every class has the images it was to get."""
-    kept = index[index["operations"] == ""]["source"]
     if sorted(kept) != sorted(originals["name"]):
         raise RuntimeError("the image set does not hold each original once")
-    if index["class"].value_counts().to_dict() != _class_sizes(originals, wanted).to_dict():
+    if sizes != _class_sizes(originals, wanted).to_dict():
         raise RuntimeError("a class of the image set does not hold the images it was to get")
 
 
