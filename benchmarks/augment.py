@@ -13,26 +13,21 @@ transform seeded by A.Compose, which is how its copies can be made again, as our
 
 import argparse
 import os
-import platform
-import sys
-import tarfile
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from unittest.mock import patch
 
 import cv2
 import numpy as np
 
+from benchmarks.common import described, machine, photographs, table
 from carcls import augment, images, params
-from carcls.sources import demo
 
 SIZE = 400
 QUALITY = 95
@@ -52,27 +47,25 @@ def main() -> None:
     arguments = _arguments()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    sources = [_widened(data, arguments.width) for data in _photographs(arguments.path, arguments.sources)]
+    sources = [_widened(data, arguments.width) for data in photographs(arguments.path, arguments.sources)]
     makers = {
         "carcls": _carcls,
         "albumentations 2.0.8, seeded": partial(_albumentations, seeded=True),
         "albumentations 2.0.8, bare": partial(_albumentations, seeded=False),
     }
-    rates, output = _race(makers, sources, arguments.rounds)
-    shapes = [images.decode(data, "a source").shape for data in sources]
-    height, width = np.median([shape[:2] for shape in shapes], axis=0).astype(int)
-    print(f"{platform.machine()}, Python {platform.python_version()}, OpenCV {cv2.__version__}, one core")
-    print(
-        f"{len(sources)} photographs from {_origin(arguments)}: median {width} x {height}, {_kb(sources)} KB"
-    )
+    rates, sizes = _race(makers, sources, arguments.rounds)
+    print(f"{machine()}, one of the cores; OpenCV {cv2.__version__}")
+    print(described(sources, _origin(arguments)))
     print(f"to {SIZE} x {SIZE}, nine copies, quality {QUALITY}")
     print(f"sources a second of processor time, median of {arguments.rounds} rounds\n")
-    print("| | sources/s | slowest to fastest round | KB a copy | carcls is |\n|---|---|---|---|---|")
+    rows = []
     for name, rate in rates.items():
         times = median(ours / its for ours, its in zip(rates["carcls"], rate, strict=True))
         span = f"{min(rate):.1f} to {max(rate):.1f}"
-        print(f"| {name} | {median(rate):.1f} | {span} | {_kb(output[name])} | {times:.2f} times |")
-    print()
+        rows.append(
+            (name, f"{median(rate):.1f}", span, f"{mean(sizes[name]) / 1000:.0f}", f"{times:.2f} times")
+        )
+    table(("", "sources/s", "slowest to fastest round", "KB a copy", "carcls is"), rows)
     _parts(sources)
 
 
@@ -92,33 +85,6 @@ def _arguments() -> argparse.Namespace:
 def _origin(arguments: argparse.Namespace) -> str:
     origin = arguments.path.name if arguments.path else "the demo"
     return f"{origin}, rescaled to {arguments.width} wide" if arguments.width else origin
-
-
-def _kb(files: list[bytes]) -> str:
-    return f"{sum(map(len, files)) / len(files) / 1000:.0f}"
-
-
-def _photographs(path: Path | None, count: int) -> list[bytes]:
-    """`count` JPEGs of `path`, evenly spread over it."""
-    if path is None:
-        models = (model for _ in range(count) for model in demo.TARGET)
-        pictures = (demo.draw(model, np.random.default_rng(i)) for i, model in enumerate(models))
-        return [images.encode(picture, QUALITY) for picture in islice(pictures, count)]
-    found = [data for name, data in sorted(_files(path)) if name.lower().endswith((".jpg", ".jpeg"))]
-    if len(found) < count:
-        sys.exit(f"{path} holds {len(found)} JPEGs; --sources {count} need as many.")
-    return [found[i * len(found) // count] for i in range(count)]
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.is_dir():
-        yield from ((str(file), file.read_bytes()) for file in path.rglob("*") if file.is_file())
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            yield from ((name, archive.read(name)) for name in archive.namelist())
-    else:
-        with tarfile.open(path) as archive:
-            yield from ((m.name, archive.extractfile(m).read()) for m in archive if m.isfile())
 
 
 def _widened(data: bytes, width: int | None) -> bytes:
@@ -173,28 +139,30 @@ def _albumentations(seeded: bool) -> Callable[[bytes, int], list[bytes]]:
 
 
 def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tuple[dict, dict]:
-    """Sources a second in each round, and one round's files, of each maker; the first round is a warm-up.
+    """Sources a second in each round and the sizes of one round's files; the first round is a warm-up.
 
     Each maker has a process of its own, since what one leaves of the heap slows or speeds the other, and they
     take turns on the same core.
     """
     rates = {name: [] for name in makers}
-    output = {}
+    sizes = {}
     with ExitStack() as stack:
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in makers}
         for number in range(rounds + 1):
             for name in list(makers) if number % 2 else reversed(makers):
-                seconds, output[name] = pools[name].submit(_round, makers[name], sources, number).result()
+                seconds, sizes[name] = pools[name].submit(_round, makers[name], sources, number).result()
                 if number:
                     rates[name].append(len(sources) / seconds)
-    return rates, output
+    return rates, sizes
 
 
-def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[bytes]]:
-    make = maker()  # process time: seconds of this core, without those in which others had it
-    start = time.process_time()
-    files = [file for i, data in enumerate(sources) for file in make(data, number * len(sources) + i)]
-    return time.process_time() - start, files
+def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[int]]:
+    make = maker()
+    sizes = []
+    start = time.process_time()  # seconds of this core, without those in which others had it
+    for i, data in enumerate(sources):
+        sizes += map(len, make(data, number * len(sources) + i))  # and the files are dropped, as if written
+    return time.process_time() - start, sizes
 
 
 def _parts(sources: list[bytes]) -> None:
@@ -202,25 +170,27 @@ def _parts(sources: list[bytes]) -> None:
     decoded = [images.decode(data, "a source") for data in sources]
     resized = [images.resize(image, SIZE) for image in decoded]
     rng = np.random.default_rng(0)
-    print("| part of ours | ms |\n|---|---|")
-    print(f"| decode | {_milliseconds(lambda data: images.decode(data, 'a source'), sources):.2f} |")
-    print(f"| resize | {_milliseconds(lambda image: images.resize(image, SIZE), decoded):.2f} |")
+    rows = [
+        ("decode", _milliseconds(lambda data: images.decode(data, "a source"), sources)),
+        ("resize", _milliseconds(lambda image: images.resize(image, SIZE), decoded)),
+    ]
     for name in augment.OPERATIONS:
         copies = [augment.apply(image, augment.draw(name, DEFAULTS, rng)) for image in resized]
         change = _milliseconds(
             lambda image, name=name: augment.apply(image, augment.draw(name, DEFAULTS, rng)), resized
         )
         encode = _milliseconds(lambda image: images.encode(image, QUALITY), copies)
-        print(f"| {name}, encode | {change:.2f}, {encode:.2f} |")
+        rows.append((f"{name}, encode", f"{change}, {encode}"))
+    table(("part of ours", "ms"), rows)
 
 
-def _milliseconds(function: Callable, items: list) -> float:
+def _milliseconds(function: Callable, items: list) -> str:
     times = []
     for item in items:
         start = time.process_time()
         function(item)
         times.append(1000 * (time.process_time() - start))
-    return sum(times) / len(times)
+    return f"{mean(times):.2f}"
 
 
 if __name__ == "__main__":

@@ -4,47 +4,47 @@ One file instead of a folder of 100,000: DVC spends its time per file. Any tar t
 reader that has the csv seeks straight to an image by `offset` and `size`.
 """
 
+import csv
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import pandas as pd
 
 from carcls.errors import InputError
-from carcls.files import replacing, write_csv
+from carcls.files import replacing
 
 
 class ArchiveWriter:
-    """Appends images to an open tar and keeps their rows for the csv. Made by `create`."""
+    """Appends images to an open tar and their rows to its open csv; keeps neither. Made by `create`."""
 
-    def __init__(self, file, columns: Sequence[str]) -> None:
-        self._file = file
-        self._columns = ["name", *columns]
-        self._rows: list[tuple] = []
+    def __init__(self, tar: BinaryIO, index: TextIO, columns: Sequence[str]) -> None:
+        self._tar = tar
+        self._rows = csv.DictWriter(index, ["name", *columns, "offset", "size"], lineterminator="\n")
+        self._rows.writeheader()
+        self._last = ""
 
     def add(self, name: str, data: bytes, **values) -> None:
         """Append one image. Names arrive in increasing order, so that equal sets are equal bytes.
 
         `values` are the row's other columns. Raises ValueError when `name` is out of order or a column is
-        missing.
+        missing or unknown.
         """
-        if self._rows and name <= self._rows[-1][0]:
-            raise ValueError(f"{name!r} added after {self._rows[-1][0]!r}: names must increase")
+        if name <= self._last:
+            raise ValueError(f"{name!r} added after {self._last!r}: names must increase")
+        self._last = name
         header = tarfile.TarInfo(name)
         header.size = len(data)
-        self._file.write(header.tobuf(tarfile.GNU_FORMAT))
-        row = {"name": name, **values}
-        self._rows.append((*(row.pop(column) for column in self._columns), self._file.tell(), len(data)))
-        if row:
-            raise ValueError(f"unknown columns {sorted(row)}")
-        self._file.write(data)
-        self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
-
-    def index(self) -> pd.DataFrame:
-        """The rows so far: name, the columns of `create`, offset and size in bytes."""
-        return pd.DataFrame(self._rows, columns=[*self._columns, "offset", "size"])
+        self._tar.write(header.tobuf(tarfile.GNU_FORMAT))
+        row = {"name": name, **values, "offset": self._tar.tell(), "size": len(data)}
+        if row.keys() != set(self._rows.fieldnames):
+            raise ValueError(f"columns {sorted(row)} instead of {sorted(self._rows.fieldnames)}")
+        self._rows.writerow(row)
+        self._tar.write(data)
+        self._tar.write(bytes(-len(data) % tarfile.BLOCKSIZE))
 
 
 @contextmanager
@@ -54,11 +54,9 @@ def create(tar: Path, columns: Sequence[str]) -> Iterator[ArchiveWriter]:
     `columns` are the csv's columns between `name` and `offset`, `size`.
     """
     with replacing(tar, tar.with_suffix(".csv")) as [tar_part, csv_part]:
-        with open(tar_part, "wb") as file:
-            writer = ArchiveWriter(file, columns)
-            yield writer
+        with open(tar_part, "wb") as file, open(csv_part, "w", encoding="utf-8", newline="") as index:
+            yield ArchiveWriter(file, index, columns)
             file.write(bytes(2 * tarfile.BLOCKSIZE))  # how a tar ends
-        write_csv(csv_part, writer.index())
 
 
 def read_index(tar: Path) -> pd.DataFrame:

@@ -1,0 +1,64 @@
+"""What the benchmarks share: photographs to work on, the machine's name, tables."""
+
+import os
+import platform
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from carcls import images
+from carcls.sources import demo
+
+
+def photographs(path: Path | None, count: int) -> list[bytes]:
+    """`count` JPEGs of the folder, zip or tar `path`, evenly spread over it, or demo pictures without one."""
+    if path is None:
+        models = (model for _ in range(count) for model in demo.TARGET)
+        pictures = (demo.draw(model, np.random.default_rng(i)) for i, model in enumerate(models))
+        return [images.encode(picture, 95) for picture in islice(pictures, count)]
+    found = [data for name, data in sorted(_files(path)) if name.lower().endswith((".jpg", ".jpeg"))]
+    if len(found) < count:
+        sys.exit(f"{path} holds {len(found)} JPEGs, not the {count} that are asked for.")
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        yield from ((str(file), file.read_bytes()) for file in path.rglob("*") if file.is_file())
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from ((name, archive.read(name)) for name in archive.namelist())
+    else:
+        with tarfile.open(path) as archive:
+            yield from ((m.name, archive.extractfile(m).read()) for m in archive if m.isfile())
+
+
+def described(files: list[bytes], origin: str) -> str:
+    """`files` in words: how many, from where, and their median size."""
+    shapes = [images.decode(data, origin).shape[:2] for data in files]
+    height, width = np.median(shapes, axis=0).astype(int)
+    size = sum(map(len, files)) / len(files) / 1000
+    return f"{len(files)} photographs from {origin}: median {width} x {height}, {size:.0f} KB"
+
+
+def machine() -> str:
+    """The processor and the Python that a table was made with."""
+    name = platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), name)
+    return f"{os.cpu_count()} cores, {name}, {platform.system()}, Python {platform.python_version()}"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a Markdown table."""
+    header = list(header)
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    for row in rows:
+        print(f"| {' | '.join(map(str, row))} |")
+    print(flush=True)
