@@ -1,5 +1,6 @@
 """Fine-tuning, from top to bottom: what the paper's section 4.1 says, an epoch at a time."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from carcls.evaluation import BATCH_SIZE, macro_f1
 from carcls.loading import MEMORY_LIMIT, ImageSet, batches
 from carcls.model import normalise, split_frozen
 from carcls.seeds import derive
+
+log = logging.getLogger(__name__)
 
 OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
@@ -160,6 +163,7 @@ class Run:
         """The epochs that `checkpoint` holds, after going back to where they ended."""
         state = distributed.from_main(checkpoint.load() if checkpoint and distributed.is_main() else None)
         if state:
+            log.info("going on after epoch %d", len(state["history"]))
             self.history = [Epoch(**epoch) for epoch in state["history"]]
             self._trained.load_state_dict(state["weights"])
             self._best_weights = state["best_weights"] or state["weights"]

@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +77,18 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
         env=os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
         capture_output=True,
         text=True,
+    )
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen:
+    """The command at work, with its children a group of processes of its own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
 
 
@@ -211,6 +225,38 @@ def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
     forced = run(study, "dvc", "repro", "--force")
     assert forced.returncode == 0, forced.stderr
     assert run(study, "git", "status", "--porcelain").stdout == ""
+
+
+def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(study):
+    command = ["dvc", "repro", "--force", "--single-item", "train@resnet18-scratch"]
+    history = study / "plots/history/resnet18-scratch.csv"
+    history.unlink()
+    process = start(study, *command)
+    while not history.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (study / "models/resnet18-scratch.safetensors").exists()
+    again = run(study, *command)
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch 1" in again.stderr
+    assert run(study, "git", "status", "--porcelain").stdout == ""
+    assert not list((study / ".carcls/checkpoints").iterdir())
+
+
+def test_two_processes_train_a_variant_of_the_study(study, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns(".git", ".dvc"))
+    content = yaml.safe_load((copy / "params.yaml").read_text())
+    content["train"]["processes"] = 2
+    (copy / "params.yaml").write_text(yaml.safe_dump(content))
+    result = stage(copy, "train", "resnet18", "freeze8")
+    assert result.returncode == 0, result.stderr
+    one, two = (
+        json.loads((folder / "metrics/train/resnet18-freeze8.json").read_text()) for folder in (study, copy)
+    )
+    assert two == pytest.approx(one, rel=1e-3)
 
 
 def test_another_model_is_looked_at_without_training_again(study):
