@@ -1,5 +1,6 @@
 """One cell of the study: an architecture in one of the configurations of the paper's Table 1."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from carcls.errors import InputError
 from carcls.loading import ArchiveSet
 from carcls.model import MEAN, STD, ModelInfo, build, load_backbone
 from carcls.params import Params
-from carcls.training import Epoch, Recipe, best_epoch
+from carcls.training import Epoch, Recipe, best_epoch, fit
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Variant:
     val: ArchiveSet
     recipe: Recipe
     checkpoint: Checkpoint
+
+    def fit(self) -> Iterator[Epoch]:
+        """See training.fit."""
+        return fit(self.model, self.train, self.val, self.recipe, checkpoint=self.checkpoint)
 
     def info(self, history: list[Epoch]) -> ModelInfo:
         """What the file of the trained model says of it."""

@@ -3,26 +3,41 @@
 Run as `python -m stages.NAME` from the project's folder.
 """
 
+import argparse
 import errno
 import functools
+import inspect
 import logging
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import carcls
 from carcls.errors import InputError
 
+log = logging.getLogger(__name__)
 
-def stage(main: Callable[..., None]) -> Callable[..., None]:
-    """`main` as a command: what is wrong with the input is one sentence and exit status 1."""
+
+def stage(main: Callable[..., None]) -> Callable[[], None]:
+    """`main` as a command whose arguments are those of `main`.
+
+    What is wrong with the input is one sentence and exit status 1.
+    """
 
     @functools.wraps(main)
-    def run(*arguments: str) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    def run() -> None:
+        name = Path(sys.argv[0]).stem
+        parser = argparse.ArgumentParser(f"stages.{name}", description=sys.modules[main.__module__].__doc__)
+        for argument in inspect.signature(main).parameters:
+            parser.add_argument(argument)
+        arguments = vars(parser.parse_args())
+        _open_logs("-".join([name, *arguments.values()]))
+        started = time.monotonic()
         try:
             _check_library()
-            main(*arguments)
+            main(**arguments)
+            log.debug("took %.1f s", time.monotonic() - started)
         except InputError as error:
             sys.exit(f"error: {error}")
         except OSError as error:
@@ -33,6 +48,18 @@ def stage(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(130)
 
     return run
+
+
+def _open_logs(name: str) -> None:
+    """What happens goes to the terminal, and with the time to a file in logs/, which Git ignores."""
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.INFO)
+    path = Path(f"logs/{name}.log")
+    path.parent.mkdir(exist_ok=True)
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[terminal, file])
+    log.setLevel(logging.DEBUG)
 
 
 def _check_library() -> None:

@@ -1,6 +1,5 @@
 """data/weights/ARCH.safetensors: the backbone that pretrained variants start from."""
 
-import argparse
 from pathlib import Path
 
 from carcls import params
@@ -10,10 +9,7 @@ from stages import stage
 
 
 @stage
-def main() -> None:
-    parser = argparse.ArgumentParser("stages.weights", description=__doc__)
-    parser.add_argument("arch", help="resnet18, resnet34, ...")
-    arch = parser.parse_args().arch
+def main(arch: str) -> None:
     save_backbone(Path(f"data/weights/{arch}.safetensors"), backbone(params.load(), arch))
 
 

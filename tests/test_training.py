@@ -197,11 +197,12 @@ def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
         fit(sets)
 
 
-def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
+def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("carcls.checkpoint.FOLDER", tmp_path)
     backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
     cell = variant.prepare(shrunken(), "resnet18", "freeze6", data, CPU)
-    history = list(training.fit(cell.model, cell.train, cell.val, cell.recipe))
+    history = list(cell.fit())
     metrics = cell.metrics(history)
     save_model(tmp_path / "m.safetensors", cell.model, cell.info(history))
     loaded, info = load_model(tmp_path / "m.safetensors")
