@@ -324,7 +324,7 @@ def fgsm_examples(examples: "Sequence[Example]") -> Figure:
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
     grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
     epsilon = examples[0].epsilon
-    titles = ("Original", "Sign of the gradient", f"Attacked (ε = {epsilon:g})")
+    titles = ("Original", "Noise", f"Attacked (ε = {epsilon:g})")
     titles += ("Top 3 before", "Top 3 after", "Rank before → after")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontweight="bold", pad=8)

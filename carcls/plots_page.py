@@ -21,9 +21,12 @@ PAGE = """<!DOCTYPE html>
 {refresh_tag}
 <title>DVC plots</title>
 <style>
-body { margin: 24px auto; max-width: 1240px; padding: 0 16px; font-family: Helvetica, Arial, sans-serif; }
+body { margin: 24px; font-family: Helvetica, Arial, sans-serif; }
 body > div { margin: 0 0 32px; overflow-x: auto; }
-body > div img { max-width: 100%; height: auto; }
+/* pictures: DVC sets them side by side, cut off at the edge of the window */
+div:has(> img) { display: block !important; border: 0 !important; margin: 0 !important; }
+div:has(> div > img) { border: 0 !important; }
+img { width: 1100px; max-width: none; height: auto; }
 </style>
 <script>
 {bundle}
