@@ -2,11 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro test lint clean
+.PHONY: repro plots test lint clean
 
 repro: .venv/ready
 	. $(BIN)/activate && dvc repro
 	@echo "The report: $(CURDIR)/report/index.html"
+
+plots: .venv/ready
+	. $(BIN)/activate && dvc plots show
+	@echo "The plots: $(CURDIR)/dvc_plots/index.html"
 
 test: .venv/ready
 	$(BIN)/python -m pytest
@@ -15,9 +19,11 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt carcls/plots_page.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m carcls.plots_page .dvc/plots/page.html
+	$(BIN)/dvc config --quiet --local plots.html_template plots/page.html
 	touch $@
 
 clean:

@@ -68,3 +68,21 @@ def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> pd.Data
     return pd.DataFrame(
         {"actual": names[actual], "predicted": names[predicted], "count": matrix[actual, predicted]}
     )
+
+
+def predictions(logits: Tensor, labels: Tensor, names: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
+    """Columns name, actual, predicted, confidence, entropy: a row an image, in the order of `names`.
+
+    The confidence is the softmax of the predicted class, the entropy is in nats; both are float32.
+    """
+    confidence, predicted = logits.softmax(1).max(1)
+    titles = np.array(classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "name": list(names),
+            "actual": titles[labels.numpy()],
+            "predicted": titles[predicted.numpy()],
+            "confidence": confidence.numpy(),
+            "entropy": entropy(logits).numpy(),
+        }
+    )

@@ -4,7 +4,7 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING
 
@@ -94,11 +94,47 @@ def f1_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+@_styled
+def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure:
+    """Training against validation by epoch: a row an architecture, a column a configuration.
+
+    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE; `measure` is loss or f1.
+    """
+    archs, configs = _archs_and_configs(histories)
+    figure = Figure(figsize=(2 * max(4, len(configs)), 0.5 + 1.75 * len(archs)), layout="constrained")
+    grid = figure.subplots(len(archs), len(configs), sharex=True, sharey=True, squeeze=False)
+    for row, arch in zip(grid, archs, strict=True):
+        for axes, config in zip(row, configs, strict=True):
+            history = histories.get(f"{arch}-{config}")
+            if history is None:
+                axes.set_axis_off()
+                continue
+            axes.set_title(f"{arch_name(arch)} {config}")
+            axes.plot(history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], label="train")
+            axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], label="val")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.tick_params(labelbottom=True, labelleft=True)
+    grid[0, 0].set_ylim(0, 1.02 if measure == "f1" else None)
+    figure.supxlabel("Epoch", fontsize=9)
+    figure.supylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure], fontsize=9)
+    handles = [Line2D([], [], color=COLOURS[1], linestyle="--"), Line2D([], [], color=COLOURS[0])]
+    figure.legend(handles, ["training", "validation"], loc="outside upper center", ncols=2)
+    return figure
+
+
+def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The parts of `variants`: architectures as they come, the paper's configurations before others."""
+    parts = [variant.split("-", 1) for variant in variants]
+    archs = list(dict.fromkeys(arch for arch, _ in parts))
+    found = list(dict.fromkeys(config for _, config in parts))
+    return archs, [name for name in CONFIGS if name in found] + [
+        name for name in found if name not in CONFIGS
+    ]
+
+
 def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
     """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
-    archs = list(dict.fromkeys(variant.partition("-")[0] for variant in variants))
-    configs = [variant.partition("-")[2] for variant in variants]
-    configs = sorted(dict.fromkeys(configs), key=lambda name: CONFIGS.index(name) if name in CONFIGS else 99)
+    archs, configs = _archs_and_configs(variants)
     columns = min(2, len(archs))
     rows = math.ceil(len(archs) / columns)
     figure = Figure(figsize=(8, 0.4 + 3.2 * rows), layout="constrained")
@@ -184,6 +220,70 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
 
 
 @_styled
+def reliability(bins: pd.DataFrame) -> Figure:
+    """Reliability diagram (Guo et al., 2017): accuracy by confidence above, images of each bin below.
+
+    `bins` as `analysis.calibration` gives it. Hatched: the gap between a bin's confidence and its accuracy.
+    """
+    figure = Figure(figsize=(4.6, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = bins[bins.images > 0]
+    look = {"align": "edge", "width": filled.high - filled.low}
+    gap = filled.confidence - filled.accuracy
+    top.bar(filled.low, filled.accuracy, color=COLOURS[4], edgecolor="white", label="accuracy", **look)
+    top.bar(
+        filled.low,
+        gap,
+        bottom=filled.accuracy,
+        color="none",
+        edgecolor=COLOURS[1],
+        hatch="////",
+        linewidth=0.8,
+        label="gap to confidence",
+        **look,
+    )
+    top.plot([0, 1], [0, 1], color="#444444", linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy")
+    top.legend(loc="upper left")
+    top.tick_params(labelbottom=False)
+    bottom.bar(filled.low, filled.images, color=GREY, edgecolor="white", **look)
+    bottom.set(xlabel="Confidence of the predicted class", ylabel="Images")
+    bottom.xaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6)))
+    bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    return figure
+
+
+@_styled
+def entropies(clean: pd.Series, attacked: pd.Series, classes: int) -> Figure:
+    """Histograms of the predictions' entropy (nats) on clean and attacked images; dashed lines: the means.
+
+    The axis ends where all of `classes` are equally likely.
+    """
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    edges = np.linspace(0, math.log(classes), 41)
+    looks = ((clean, "original", COLOURS[0], None), (attacked, "attacked", COLOURS[1], "////"))
+    for values, label, colour, hatch in looks:
+        # float32 may round the entropy of an even answer to just above the last edge
+        counts, _ = np.histogram(np.clip(values, 0, edges[-1]), edges)
+        axes.stairs(
+            counts,
+            edges,
+            fill=hatch is None,
+            color=colour,
+            alpha=0.45 if hatch is None else 1,
+            hatch=hatch,
+            linewidth=1.2,
+            label=label,
+        )
+        axes.axvline(values.mean(), color=colour, linestyle="--", linewidth=1.2)
+    axes.set(xlim=(0, edges[-1]), xlabel="Entropy of the prediction (nats)", ylabel="Test images")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.legend(loc="upper right", ncols=2)
+    return figure
+
+
+@_styled
 def epsilon_sweep(frame: pd.DataFrame) -> Figure:
     """Scores under FGSM by epsilon: F1, accuracy and top-5 left, entropy in nats right.
 
@@ -224,7 +324,7 @@ def fgsm_examples(examples: "Sequence[Example]") -> Figure:
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
     grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
     epsilon = examples[0].epsilon
-    titles = ("Original", "Sign of the gradient", f"Attacked (ε = {epsilon:g})")
+    titles = ("Original", "Noise", f"Attacked (ε = {epsilon:g})")
     titles += ("Top 3 before", "Top 3 after", "Rank before → after")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontweight="bold", pad=8)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -11,14 +12,17 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from carcls import archive, figures, images, paper
+from carcls import analysis, archive, figures, images, naming, paper
 from carcls.errors import InputError
 from carcls.params import Config, Params
+from carcls.seeds import generator
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
 SAMPLES = 24  # classes shown by a picture
-CONFUSIONS = 10  # pairs of classes listed
+WORST = 6  # classes of the lowest F1 shown
+MISREAD = 3  # wrong answers shown of each
+PAIRS = 9  # most confused pairs shown
 THUMBNAIL = 160  # pixels
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
@@ -35,11 +39,13 @@ def build(params: Params, root: Path = Path(".")) -> str:
     chosen = f"{params.model.arch}-{params.model.config}"
     test = run.csv("plots/test/per_class.csv")
     classes = test["class"].to_list()
+    answers = {name: run.csv(f"plots/{name}/predictions.csv") for name in ("test", "fgsm")}
+    bins = analysis.calibration(answers["test"])
     variants = run.variants(chosen)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"arch": figures.arch_name, "signed": _signed, "span": _span}
+    environment.filters |= {"arch": figures.arch_name, "listed": _listed, "signed": _signed, "span": _span}
     environment.globals |= {"number": run.number, "value": run.value, "exact": _exact}
     return environment.from_string(TEMPLATE.read_text()).render(
         params=params,
@@ -56,8 +62,20 @@ def build(params: Params, root: Path = Path(".")) -> str:
         samples=_samples(run),
         augmented=_augmented(run),
         test=test.to_dict("records"),
-        confusions=_confusions(run),
-        figures=_figures(run, variants, classes),
+        intervals={
+            name: analysis.intervals(frame, generator(params.seed, "bootstrap", name))
+            for name, frame in answers.items()
+        },
+        resamples=analysis.RESAMPLES,
+        worst=_worst(run),
+        pairs=_pairs(run),
+        same_make=analysis.same_make(run.csv("plots/test/confusion.csv"), classes),
+        attributes=analysis.attribute_scores(answers["test"], classes).to_dict("records"),
+        unparsed=[name for name in classes if naming.parse(name) is None],
+        untyped=[name for name in classes if (car := naming.parse(name)) and car.type is None],
+        bins=bins.to_dict("records"),
+        calibration_error=analysis.calibration_error(bins),
+        figures=_figures(run, variants, classes, bins),
     )
 
 
@@ -114,6 +132,11 @@ def _signed(difference: float, decimals: int) -> str:
     """A difference with its sign, as in +0.012; one that rounds to zero has none."""
     text = f"{difference:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as a sentence has them: a, b and c."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _span(values: pd.Series) -> str:
@@ -174,14 +197,10 @@ def _data(run: Run) -> pd.DataFrame:
 def _samples(run: Run) -> list[dict]:
     """The first training photograph of each class; of at most SAMPLES classes, evenly spaced by label."""
     index = _index(run, "train")
-    originals = index[index.operations == ""].drop_duplicates("label").sort_values("label")
-    shown = min(SAMPLES, len(originals))
-    places = [place * len(originals) // shown for place in range(shown)]
-    with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
-        return [
-            {"class": row["class"], "uri": _thumbnail(reader, row)}
-            for row in originals.iloc[places].to_dict("records")
-        ]
+    classes = index.drop_duplicates("label").sort_values("label")["class"].to_list()
+    shown = min(SAMPLES, len(classes))
+    chosen = [classes[place * len(classes) // shown] for place in range(shown)]
+    return [{"class": name, "uri": uri} for name, uri in _pictures(run, chosen).items()]
 
 
 def _augmented(run: Run) -> list[dict]:
@@ -215,23 +234,67 @@ def _thumbnail(reader: archive.ArchiveReader, row: dict | pd.Series) -> str:
     return _uri(data, "image/jpeg")
 
 
-def _confusions(run: Run) -> list[dict]:
-    """The most frequent confusions: actual, predicted, count, and support, the actual class's test images."""
-    counts = run.csv("plots/test/confusion.csv")
-    support = counts.groupby("actual")["count"].sum().rename("support")
-    wrong = counts[counts.actual != counts.predicted].join(support, on="actual")
-    wrong = wrong.sort_values(["count", "actual", "predicted"], ascending=[False, True, True])
-    return wrong.head(CONFUSIONS).to_dict("records")
+def _worst(run: Run) -> list[dict]:
+    """The classes of the lowest test F1: a training picture, and the surest wrong answers to its images."""
+    scores = run.csv("plots/test/per_class.csv").sort_values(["f1", "class"]).head(WORST)
+    answers = run.csv("plots/test/predictions.csv")
+    wrong = answers[answers.actual != answers.predicted]
+    wrong = wrong.sort_values(["confidence", "name"], ascending=[False, True])
+    places = _index(run, "test").set_index("name", drop=False)
+    pictures = _pictures(run, scores["class"])
+    with archive.ArchiveReader(run.root / "data/images/test.tar") as reader:
+        return [
+            row
+            | {
+                "uri": pictures[row["class"]],
+                "misread": [
+                    answer | {"uri": _thumbnail(reader, places.loc[answer["name"]])}
+                    for answer in wrong[wrong.actual == row["class"]].head(MISREAD).to_dict("records")
+                ],
+            }
+            for row in scores.to_dict("records")
+        ]
 
 
-def _figures(run: Run, variants: list[str], classes: list[str]) -> dict[str, dict]:
+def _pairs(run: Run) -> list[dict]:
+    """The most confused pairs of classes with a training picture of each, and whether they share a make."""
+    pairs = analysis.confused_pairs(run.csv("plots/test/confusion.csv")).head(PAIRS)
+    support = run.csv("plots/test/per_class.csv").set_index("class")["support"]
+    pictures = _pictures(run, [*pairs["first"], *pairs["second"]])
+    rows = []
+    for pair in pairs.to_dict("records"):
+        cars = [naming.parse(pair[side]) for side in ("first", "second")]
+        same = cars[0].make == cars[1].make if all(cars) else None
+        sides = [
+            {"class": pair[side], "uri": pictures[pair[side]], "support": support[pair[side]]}
+            for side in ("first", "second")
+        ]
+        rows.append(pair | {"sides": sides, "same_make": same})
+    return rows
+
+
+def _pictures(run: Run, classes: Iterable[str]) -> dict[str, str]:
+    """The first training photograph of each of `classes`, as a data URI."""
+    index = _index(run, "train")
+    originals = index[index.operations == ""].drop_duplicates("class").set_index("class", drop=False)
+    with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
+        return {name: _thumbnail(reader, originals.loc[name]) for name in classes}
+
+
+def _figures(run: Run, variants: list[str], classes: list[str], bins: pd.DataFrame) -> dict[str, dict]:
     """Each figure of figures.py by name, and Figure 5 as the fgsm stage drew it."""
     histories = {variant: run.csv(f"plots/history/{variant}.csv") for variant in variants}
     drawn = {
         "loss_curves": figures.loss_curves(histories),
         "f1_curves": figures.f1_curves(histories),
+        "train_and_val_loss": figures.train_and_val(histories, "loss"),
+        "train_and_val_f1": figures.train_and_val(histories, "f1"),
         "per_class_f1": figures.per_class_f1(run.csv("plots/test/per_class.csv")),
         "confusion": figures.confusion(run.csv("plots/test/confusion.csv"), classes),
+        "reliability": figures.reliability(bins),
+        "entropies": figures.entropies(
+            *(run.csv(f"plots/{name}/predictions.csv").entropy for name in ("test", "fgsm")), len(classes)
+        ),
         "epsilon_sweep": figures.epsilon_sweep(run.csv("plots/fgsm/sweep.csv")),
     }
     pngs = {name: figures.png(figure) for name, figure in drawn.items()}

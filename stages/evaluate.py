@@ -5,7 +5,7 @@ from pathlib import Path
 
 from carcls import params
 from carcls.device import resolve_device
-from carcls.evaluation import confusion, per_class, predict, scores
+from carcls.evaluation import confusion, per_class, predict, predictions, scores
 from carcls.files import write_csv, write_json
 from carcls.loading import ArchiveSet
 from carcls.model import check_classes, load_model
@@ -28,6 +28,8 @@ def main() -> None:
     metrics = {key: trained[key] for key in ("val_f1", "val_loss", "train_f1", "train_loss")}
     metrics["val_f1_originals"] = scores(predict(model, originals, device), originals.labels)["f1"]
     metrics |= {f"test_{name}": value for name, value in scores(logits, test.labels).items()}
+    answers = predictions(logits, test.labels, test.index["name"], info.classes)
+    write_csv(Path("plots/test/predictions.csv"), answers)
     write_csv(Path("plots/test/per_class.csv"), per_class(logits, test.labels, info.classes))
     write_csv(Path("plots/test/confusion.csv"), confusion(logits, test.labels, info.classes))
     write_json(Path("metrics/test.json"), metrics)

@@ -6,7 +6,7 @@ from carcls import params
 from carcls.archive import read_index
 from carcls.attack import attack, example_rows, examples, pick, sweep
 from carcls.device import resolve_device
-from carcls.evaluation import scores
+from carcls.evaluation import predictions, scores
 from carcls.figures import fgsm_examples, png
 from carcls.files import write_bytes, write_csv, write_json
 from carcls.loading import ArchiveSet
@@ -29,6 +29,8 @@ def main() -> None:
     write_csv(Path("plots/fgsm/sweep.csv"), sweep(logits, test.labels))
     write_csv(Path("plots/fgsm/examples.csv"), example_rows(rows))
     write_bytes(Path("plots/fgsm/examples.png"), png(fgsm_examples(rows)))
+    answers = predictions(logits[epsilon], test.labels, test.index["name"], info.classes)
+    write_csv(Path("plots/fgsm/predictions.csv"), answers)
     attacked = scores(logits[epsilon], test.labels)
     write_json(Path("metrics/fgsm.json"), {f"fgsm_{name}": value for name, value in attacked.items()})
 
