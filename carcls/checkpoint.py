@@ -14,6 +14,10 @@ from carcls.files import replacing
 FOLDER = Path(".carcls/checkpoints")  # not an output of DVC, which deletes outputs before it runs a stage
 
 
+# half of the time that saving takes; a checkpoint is either whole or not there, see files.replacing
+torch.serialization.set_crc32_options(False)
+
+
 class Checkpoint:
     """One file that holds the state of a training after its last finished epoch.
 
