@@ -1,0 +1,348 @@
+"""Training beside what people would use instead: the same photographs, model and batch, in one run.
+
+ResNet-18 from scratch, AdamW, batches of 32. The peers read photographs as their users do: a plain PyTorch
+loop (ImageFolder, PIL, float32), timm's loader and model, fastai's learner. carcls reads the archive that its
+stage `augment` makes of them, and also scores 32 validation images after each epoch. Nobody augments while
+training. Worker processes, which bring nothing on two cores, are used where `--workers` asks for them. Each
+contender has a process of its own, trains on 64 images unmeasured and then takes turns with the others.
+
+    pip install timm fastai
+    python -m benchmarks.training FOLDER [--sections epoch frozen parts accuracy] [--rounds 2]
+
+FOLDER holds class folders at any depth. The sections: one epoch end to end; epochs with frozen layers;
+start-up, evaluation and FGSM; validation F1 after training in bfloat16 and in float32.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, median
+from tempfile import TemporaryDirectory
+
+from benchmarks.common import machine, table
+from carcls import archive, images
+
+BATCH_SIZE, LR, WEIGHT_DECAY = 32, 1e-3, 0.01
+
+# No module that imports carcls.device is imported up here: it makes PyTorch deterministic, peers and all.
+
+
+def main() -> None:
+    arguments = _arguments()
+    print(machine())
+    with TemporaryDirectory() as folder:
+        for section in arguments.sections:
+            SECTIONS[section](arguments, Path(folder, section))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path, help="a tree of class folders with JPEGs")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=["epoch", "frozen", "parts"])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224], help="pixels")
+    parser.add_argument("--images", type=int, default=960, help="photographs of an epoch")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=15, help="of the sections frozen and accuracy")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--backbone", type=Path, help="safetensors that accuracy starts from (none: scratch)")
+    parser.add_argument("--workers", type=int, default=0, help="DataLoader processes of the peers")
+    return parser.parse_args()
+
+
+# --- Photographs
+
+
+def _photographs(path: Path, count: int) -> list[Path]:
+    """`count` JPEGs, evenly spread over `path`."""
+    found = sorted(path.rglob("*.jpg"))
+    if len(found) < count:
+        sys.exit(f"{path} holds {len(found)} .jpg files, not the {count} that are asked for.")
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def _write_folder(folder: Path, photographs: list[Path]) -> None:
+    """`photographs` under the folders of their classes, as ImageFolder wants them."""
+    for number, photograph in enumerate(photographs):
+        target = folder / photograph.parent.name / f"{number:05}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(photograph.read_bytes())
+
+
+def _write_archive(tar: Path, photographs: list[Path], size: int) -> None:
+    """`photographs` as the stage `augment` keeps originals."""
+    classes = sorted({photograph.parent.name for photograph in photographs})
+    numbered = sorted((photograph.parent.name, i, photograph) for i, photograph in enumerate(photographs))
+    with archive.create(tar, ["label", "class"]) as writer:
+        for name, number, photograph in numbered:
+            image = images.resize(images.decode(photograph.read_bytes(), photograph.name), size)
+            row = {"label": classes.index(name), "class": name}
+            writer.add(f"{name}/{number:05}.jpg", images.encode(image, 95), **row)
+
+
+# --- Contenders: the seconds to read and train on folder/NAME (carcls: NAME-SIZE.tar).
+
+
+def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> float:
+    from carcls.loading import ArchiveSet
+    from carcls.model import build
+    from carcls.training import fit
+
+    val = ArchiveSet(folder / f"val-{size}.tar")
+    start = time.perf_counter()
+    train = ArchiveSet(folder / f"{name}-{size}.tar")
+    model = build("resnet18", len(train.classes), seed=1)
+    for _ in fit(model, train, val, _recipe(frozen, epochs)):
+        pass
+    return time.perf_counter() - start
+
+
+def _recipe(frozen: int, epochs: int, precision: str = "auto", seed: int = 1):
+    import torch
+
+    from carcls.device import resolve_precision
+    from carcls.training import Recipe
+
+    device = torch.device("cpu")
+    return Recipe(
+        frozen_layers=frozen,
+        epochs=epochs,
+        patience=epochs,
+        optimizer="adamw",
+        batch_size=BATCH_SIZE,
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
+        device=device,
+        precision=resolve_precision(precision, device),
+        seed=seed,
+    )
+
+
+def _plain(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
+    import torch
+    from torchvision import datasets, models, transforms
+
+    steps = [
+        transforms.Resize((size, size)),
+        transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.5] * 3),
+    ]
+    start = time.perf_counter()
+    data = datasets.ImageFolder(folder / name, transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(data, BATCH_SIZE, shuffle=True, num_workers=workers)
+    model = models.resnet18(num_classes=len(data.classes))
+    for layer in list(model.children())[:frozen]:
+        layer.requires_grad_(False)
+    _loop(model, loader, torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY), epochs)
+    return time.perf_counter() - start
+
+
+def _timm(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
+    import timm
+    import torch
+
+    start = time.perf_counter()
+    data = timm.data.create_dataset("", folder / name)
+    loader = timm.data.create_loader(
+        data,
+        input_size=(3, size, size),
+        batch_size=BATCH_SIZE,
+        is_training=True,
+        no_aug=True,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        use_prefetcher=False,  # it is for CUDA
+        device=torch.device("cpu"),
+    )
+    model = timm.create_model("resnet18", num_classes=len(data.reader.class_to_idx))
+    optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY)
+    _loop(model, loader, optimizer, epochs)
+    return time.perf_counter() - start
+
+
+def _loop(model, loader, optimizer, epochs: int) -> None:
+    """The loop that PyTorch's tutorials teach."""
+    from torch.nn.functional import cross_entropy
+
+    model.train()
+    for _ in range(epochs):
+        running_loss = 0.0
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()
+
+
+def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
+    from fastai.vision.all import (
+        CategoryBlock,
+        DataBlock,
+        ImageBlock,
+        IndexSplitter,
+        Learner,
+        Normalize,
+        Resize,
+        ResizeMethod,
+        get_image_files,
+        parent_label,
+    )
+    from torchvision import models
+
+    start = time.perf_counter()
+    block = DataBlock(
+        (ImageBlock, CategoryBlock),
+        get_items=get_image_files,
+        get_y=parent_label,
+        splitter=IndexSplitter([0]),  # it insists on a validation image
+        item_tfms=Resize(size, ResizeMethod.Squish),
+        batch_tfms=Normalize.from_stats([0.5] * 3, [0.5] * 3),
+    )
+    loaders = block.dataloaders(folder / name, bs=BATCH_SIZE, num_workers=workers, device="cpu")
+    learner = Learner(loaders, models.resnet18(num_classes=len(loaders.vocab)), lr=LR, wd=WEIGHT_DECAY)
+    with learner.no_bar(), learner.no_logging():
+        learner.fit(epochs)
+    return time.perf_counter() - start
+
+
+# --- Sections
+
+
+def _race(contenders: dict[str, Callable], arguments: tuple, rounds: int) -> dict[str, list[float]]:
+    """Seconds each contender takes for `arguments` (folder, size, epochs, frozen layers), `rounds` times."""
+    folder, size, epochs, frozen = arguments
+    seconds = {name: [] for name in contenders}
+    with ExitStack() as stack:
+        pools = {
+            name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in contenders
+        }
+        for name, train in contenders.items():
+            pools[name].submit(train, folder, "warm", size, 1, frozen).result()
+        for number in range(rounds):
+            for name in list(contenders) if number % 2 else reversed(contenders):
+                run = pools[name].submit(contenders[name], folder, "train", size, epochs, frozen)
+                seconds[name].append(run.result())
+    return seconds
+
+
+def _epoch(arguments: argparse.Namespace, folder: Path) -> None:
+    peers = {"plain PyTorch": _plain, "timm": _timm, "fastai": _fastai}
+    contenders = {"carcls": _carcls} | {
+        name: partial(train, workers=arguments.workers) for name, train in peers.items()
+    }
+    _write(folder, arguments, arguments.images)
+    for size in arguments.sizes:
+        seconds = _race(contenders, (folder, size, 1, 0), arguments.rounds)
+        rates = {name: [arguments.images / second for second in taken] for name, taken in seconds.items()}
+        best = max(peers, key=lambda name: median(rates[name]))
+        print(f"\nOne epoch of {arguments.images} photographs at {size} pixels, {arguments.rounds} rounds:\n")
+        rows = []
+        for name, rate in rates.items():
+            span = f"{min(rate):.1f} to {max(rate):.1f}"
+            ratio = median(rates["carcls"]) / median(rate)
+            rows.append((name, f"{median(rate):.1f}", span, f"{ratio:.2f} times"))
+        table(("", "images/s", "slowest to fastest", "carcls is"), rows)
+        print(f"carcls over the best peer, {best}: {median(rates['carcls']) / median(rates[best]):.2f} times")
+
+
+def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
+    size, count = arguments.sizes[0], arguments.images // 2
+    _write(folder, arguments, count)
+    contenders = {"carcls": _carcls, "plain PyTorch": partial(_plain, workers=arguments.workers)}
+    rows = []
+    for frozen in (8, 6):
+        seconds = _race(contenders, (folder, size, arguments.epochs, frozen), 1)
+        ours, plain = (median(seconds[name]) for name in contenders)
+        rows.append((f"freeze{frozen}", f"{ours:.1f}", f"{plain:.1f}", f"{plain / ours:.1f} times"))
+    print(
+        f"\n{arguments.epochs} epochs of {count} photographs at {size} pixels with frozen layers, seconds:\n"
+    )
+    table(("", "carcls", "plain PyTorch", "carcls is"), rows)
+
+
+def _parts(arguments: argparse.Namespace, folder: Path) -> None:
+    from carcls.attack import attack
+    from carcls.evaluation import predict
+    from carcls.loading import ArchiveSet
+    from carcls.model import build
+
+    rows = []
+    for statement in ("import torch", "import torch, torchvision", "import stages.train"):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", statement], check=True)
+        rows.append((f"start-up: `{statement}`", f"{time.perf_counter() - start:.2f} s"))
+    for size in arguments.sizes:
+        _write_archive(folder / "parts.tar", _photographs(arguments.path, 256), size)
+        start = time.perf_counter()
+        test = ArchiveSet(folder / "parts.tar")
+        rows.append((f"{size} pixels: open and decode an archive", _rate(start, len(test))))
+        recipe = _recipe(0, 1)
+        model = build("resnet18", len(test.classes), seed=1)
+        for name, run in (
+            ("evaluate, float32", partial(predict, model, test, recipe.device)),
+            (
+                "FGSM at 7 epsilons, float32",
+                partial(attack, model, test, [0.01 * i for i in range(7)], recipe.device),
+            ),
+        ):
+            start = time.perf_counter()
+            run()
+            rows.append((f"{size} pixels: {name}", _rate(start, len(test))))
+    table(("part of carcls", ""), rows)
+
+
+def _rate(start: float, count: int) -> str:
+    return f"{count / (time.perf_counter() - start):.0f} images/s"
+
+
+def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
+    from carcls.loading import ArchiveSet
+    from carcls.model import build, load_backbone
+    from carcls.training import fit
+
+    size = arguments.sizes[0]
+    photographs = sorted(arguments.path.rglob("*.jpg"))
+    for name, part in (("train", [p for i, p in enumerate(photographs) if i % 3]), ("val", photographs[::3])):
+        _write_archive(folder / f"{name}.tar", part, size)
+    train, val = ArchiveSet(folder / "train.tar"), ArchiveSet(folder / "val.tar")
+    rows = []
+    for precision in ("bf16", "fp32"):
+        best = []
+        for seed in arguments.seeds:
+            model = build("resnet18", len(train.classes), seed=seed)
+            if arguments.backbone:
+                load_backbone(model, arguments.backbone)
+            history = fit(model, train, val, _recipe(0, arguments.epochs, precision, seed))
+            best.append(max(epoch.val_f1 for epoch in history))
+        rows.append((precision, *(f"{f1:.3f}" for f1 in best), f"{mean(best):.3f}"))
+    begin = arguments.backbone.name if arguments.backbone else "scratch"
+    print(
+        f"\nValidation macro F1 on {len(val)} photographs of {len(val.classes)} classes after {arguments.epochs}"
+    )
+    print(f"epochs on {len(train)} others at {size} pixels, from {begin}:\n")
+    table(("precision", *(f"seed {seed}" for seed in arguments.seeds), "mean"), rows)
+
+
+def _write(folder: Path, arguments: argparse.Namespace, count: int) -> None:
+    """The photographs to train on, those to warm up and those to validate, as folders and as archives."""
+    for name, number in (("train", count), ("warm", 64), ("val", 32)):
+        chosen = _photographs(arguments.path, number)
+        _write_folder(folder / name, chosen)
+        for size in arguments.sizes:
+            _write_archive(folder / f"{name}-{size}.tar", chosen, size)
+
+
+SECTIONS = {"epoch": _epoch, "frozen": _frozen, "parts": _parts, "accuracy": _accuracy}
+
+
+if __name__ == "__main__":
+    main()
