@@ -144,12 +144,14 @@ def _plain(folder: Path, name: str, size: int, epochs: int, frozen: int, workers
 
 
 def _timm(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
-    import timm
     import torch
+    from timm import create_model
+    from timm.data import create_dataset, create_loader
+    from timm.optim import create_optimizer_v2
 
     start = time.perf_counter()
-    data = timm.data.create_dataset("", folder / name)
-    loader = timm.data.create_loader(
+    data = create_dataset("", folder / name)
+    loader = create_loader(
         data,
         input_size=(3, size, size),
         batch_size=BATCH_SIZE,
@@ -162,8 +164,8 @@ def _timm(folder: Path, name: str, size: int, epochs: int, frozen: int, workers:
         use_prefetcher=False,  # it is for CUDA
         device=torch.device("cpu"),
     )
-    model = timm.create_model("resnet18", num_classes=len(data.reader.class_to_idx))
-    optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY)
+    model = create_model("resnet18", num_classes=len(data.reader.class_to_idx))
+    optimizer = create_optimizer_v2(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY)
     _loop(model, loader, optimizer, epochs)
     return time.perf_counter() - start
 
@@ -325,10 +327,8 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
             best.append(max(epoch.val_f1 for epoch in history))
         rows.append((precision, *(f"{f1:.3f}" for f1 in best), f"{mean(best):.3f}"))
     begin = arguments.backbone.name if arguments.backbone else "scratch"
-    print(
-        f"\nValidation macro F1 on {len(val)} photographs of {len(val.classes)} classes after {arguments.epochs}"
-    )
-    print(f"epochs on {len(train)} others at {size} pixels, from {begin}:\n")
+    print(f"\nBest validation macro F1 of {arguments.epochs} epochs at {size} pixels, from {begin}:")
+    print(f"{len(train)} photographs, {len(val)} others to validate, {len(val.classes)} classes\n")
     table(("precision", *(f"seed {seed}" for seed in arguments.seeds), "mean"), rows)
 
 
