@@ -190,7 +190,6 @@ def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, worker
         CategoryBlock,
         DataBlock,
         ImageBlock,
-        IndexSplitter,
         Learner,
         Normalize,
         Resize,
@@ -205,7 +204,7 @@ def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, worker
         (ImageBlock, CategoryBlock),
         get_items=get_image_files,
         get_y=parent_label,
-        splitter=IndexSplitter([0]),  # it insists on a validation image
+        splitter=lambda files: (range(len(files)), [0]),  # it insists on a validation image
         item_tfms=Resize(size, ResizeMethod.Squish),
         batch_tfms=Normalize.from_stats([0.5] * 3, [0.5] * 3),
     )
