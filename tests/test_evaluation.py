@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from carcls import attack
-from carcls.evaluation import confusion, entropy, per_class, predict, scores
+from carcls.evaluation import confusion, entropy, per_class, predict, predictions, scores
 from carcls.loading import ArchiveSet
 from carcls.model import build, normalise
 
@@ -50,6 +50,18 @@ def test_per_class_and_confusion_count_the_same_images():
     assert rows["recall"].tolist() == [1, 0.5, 1]
     table = confusion(LOGITS, LABELS, ["a", "b", "c"])
     assert table.values.tolist() == [["a", "a", 1], ["b", "a", 1], ["b", "b", 1], ["c", "c", 1]]
+
+
+def test_predictions_name_each_image_and_how_sure_the_answer_is():
+    rows = predictions(LOGITS, LABELS, ["w", "x", "y", "z"], ["a", "b", "c"])
+    assert rows[["name", "actual", "predicted"]].values.tolist() == [
+        ["w", "a", "a"],
+        ["x", "b", "a"],
+        ["y", "b", "b"],
+        ["z", "c", "c"],
+    ]
+    assert rows["confidence"].tolist() == pytest.approx([0.7, 0.6, 0.8, 0.6])
+    assert rows["entropy"].tolist() == pytest.approx(entropy(LOGITS).tolist())
 
 
 def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):

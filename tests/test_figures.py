@@ -19,6 +19,8 @@ def history(seed: int, epochs: int = 5) -> pd.DataFrame:
         "val_loss": 2 + rng.random(epochs),
         "val_loss_std": rng.random(epochs),
         "val_f1": rng.random(epochs),
+        "train_loss": rng.random(epochs),
+        "train_f1": rng.random(epochs),
     }
     return pd.DataFrame({"epoch": range(1, epochs + 1), **columns})
 
@@ -155,3 +157,45 @@ def test_equal_data_gives_equal_bytes_whatever_the_users_style(example, monkeypa
     assert figures.png(figures.fgsm_examples([example, example])) == first
     with Image.open(io.BytesIO(first)) as image:
         assert set(image.info) <= {"dpi"}
+
+
+@pytest.mark.parametrize("measure", ["loss", "f1"])
+def test_training_and_validation_share_the_panel_of_their_variant(histories, measure):
+    drawn = {axes.get_title(): axes for axes in figures.train_and_val(histories, measure).axes}
+    for variant, history in histories.items():
+        arch, _, config = variant.partition("-")
+        lines = {line.get_label(): line for line in drawn[f"{figures.arch_name(arch)} {config}"].get_lines()}
+        for name in ("train", "val"):
+            assert lines[name].get_xdata().tolist() == history.epoch.to_list()
+            assert lines[name].get_ydata().tolist() == history[f"{name}_{measure}"].to_list()
+            assert lines[name].get_linestyle() == {"train": "--", "val": "-"}[name]
+
+
+def test_the_reliability_diagram_shows_accuracy_the_gap_and_how_many_images():
+    bins = pd.DataFrame(
+        {
+            "low": [0, 0.5, 0.75],
+            "high": [0.5, 0.75, 1],
+            "images": [3, 0, 9],
+            "confidence": [0.4, np.nan, 0.9],
+            "accuracy": [0.5, np.nan, 0.8],
+        }
+    )
+    top, bottom = figures.reliability(bins).axes
+    accuracy, gap = top.containers
+    assert [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in accuracy] == [
+        (0, 0.5, 0.5),
+        (0.75, 0.25, 0.8),
+    ]
+    ends = [bar.get_y() + bar.get_height() for bar in gap]
+    assert ends == pytest.approx([0.4, 0.9])
+    assert [bar.get_height() for bar in bottom.containers[0]] == [3, 9]
+
+
+def test_histograms_of_entropy_count_every_image_once():
+    clean, attacked = pd.Series([0, 0.1, 0.1, 0.5]), pd.Series([1.0, np.log(3) + 1e-7])
+    [axes] = figures.entropies(clean, attacked, 3).axes
+    first, second = (patch.get_data() for patch in axes.patches)
+    assert (first.values.sum(), second.values.sum()) == (4, 2)
+    assert second.values[-1] == 1 and first.edges[-1] == pytest.approx(np.log(3))
+    assert [line.get_xdata()[0] for line in axes.get_lines()] == [clean.mean(), attacked.mean()]

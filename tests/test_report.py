@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from carcls import archive, figures, paper, params, report
+from carcls import analysis, archive, figures, paper, params, report
 from carcls.errors import InputError
 from carcls.files import write_bytes, write_csv, write_json
+from carcls.seeds import generator
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = params.load(ROOT / "params.yaml")
@@ -23,6 +24,7 @@ STANFORD = [
     *(f"Car {n:03}" for n in range(194)),
     "smart fortwo Convertible 2012",
 ]
+HISTORY = ("lr", "train_loss", "train_f1", "val_loss", "val_loss_std", "val_f1")
 SCORES = ("f1", "accuracy", "top5", "entropy", "entropy_std")
 
 
@@ -56,7 +58,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         )
         counts = {"epoch": 2, "epochs": 3, "parameters": 11_000_000, "trainable_parameters": 5_133}
         write_json(root / f"metrics/train/{variant}.json", metrics | counts)
-        columns = {name: rng.random(3) for name in ("lr", "train_loss", "val_loss", "val_loss_std", "val_f1")}
+        columns = {name: rng.random(3) for name in HISTORY}
         write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
     for name in ("test", "fgsm"):
         values = rng.random(len(SCORES)).tolist()
@@ -68,14 +70,27 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         {"class": classes} | {key: rng.random(len(classes)) for key in ("precision", "recall", "f1")}
     )
     write_csv(root / "plots/test/per_class.csv", frame.assign(support=3))
-    confusion = {"actual": [*classes, classes[0]], "predicted": [*classes, classes[2]], "count": 2}
-    write_csv(root / "plots/test/confusion.csv", pd.DataFrame(confusion))
+    names = archive.read_index(root / "data/images/test.tar")["name"]
+    for name in ("test", "fgsm"):
+        write_csv(root / f"plots/{name}/predictions.csv", make_answers(names, classes, rng))
+    answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
+    counts = answers.groupby(["actual", "predicted"]).size().rename("count").reset_index()
+    write_csv(root / "plots/test/confusion.csv", counts)
     write_csv(
         root / "plots/fgsm/sweep.csv",
         pd.DataFrame({"epsilon": [0.0, 0.01]} | {key: [0.5, 0.25] for key in SCORES}),
     )
     write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
     return root
+
+
+def make_answers(names: pd.Series, classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
+    """All right but the first class's second and third image, which are taken for the third class."""
+    actual = np.repeat(np.array(classes, dtype=object), 3)
+    predicted = actual.copy()
+    predicted[1:3] = classes[2]
+    sureness = {"confidence": rng.random(len(names)), "entropy": rng.random(len(names))}
+    return pd.DataFrame({"name": names, "actual": actual, "predicted": predicted, **sureness})
 
 
 def jpeg(rng: np.random.Generator) -> bytes:
@@ -224,7 +239,7 @@ def test_sample_pictures_are_the_archives_bytes(page, small):
             for name, row in index.iterrows()
         }
     names = {data: name for name, data in encoded.items()}
-    images = [image for image in References(page).images if image["src"].startswith("data:image/jpeg")]
+    images = References(figure(page, "Figure 2a") + figure(page, "Figure 2b")).images
     shown = [(names[image["src"].partition(",")[2]], image["alt"]) for image in images]
     assert [name for name, _ in shown[:3]] == ["0000_0.jpg", "0003_0.jpg", "0006_0.jpg"]
     for (original, _), (copy, alt) in zip(shown[3::2], shown[4::2], strict=True):
@@ -239,9 +254,93 @@ def test_class_names_are_text(page):
     assert '<th scope="row">NA</th>' in page
 
 
-def test_the_most_frequent_confusion_is_listed(page):
-    row = re.findall(r"<tbody>(.*)</tbody>", table(page, "Table S4"), re.S)[0]
-    assert re.findall(r">([^<>\n]+)<", row) == ["AM &lt;b&gt;General&lt;/b&gt;", "NA", "2 of 4", "50 %"]
+def figure(page: str, name: str) -> str:
+    return next(part for part in re.findall(r"<figure.*?</figure>", page, re.S) if f"<b>{name}.</b>" in part)
+
+
+def test_the_most_confused_pair_is_shown_with_a_picture_of_each(page):
+    part = figure(page, "Figure S5")
+    assert [image["alt"] for image in References(part).images] == [
+        "Training image of the class AM <b>General</b>",
+        "Training image of the class NA",
+    ]
+    assert "Left taken for right: 2 of 3; right for left: 0 of 3." in part
+
+
+def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
+    part = figure(page, "Figure S3")
+    scores = pd.read_csv(small / "plots/test/per_class.csv", keep_default_na=False).sort_values("f1")
+    shown = re.findall(r"F1 ([\d.]+), precision ([\d.]+), recall ([\d.]+)", part)
+    expected = scores[["f1", "precision", "recall"]]
+    assert shown == [tuple(f"{value:.3f}" for value in row) for row in expected.itertuples(index=False)]
+    answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+    wrong = answers[answers.actual != answers.predicted].sort_values("confidence", ascending=False)
+    sure = re.findall(r"taken for <b>NA</b>, ([\d.]+)", part)
+    assert sure == [f"{value:.2f}" for value in wrong.confidence]
+    with archive.ArchiveReader(small / "data/images/test.tar") as reader:
+        index = archive.read_index(reader.path).set_index("name")
+        for name in wrong["name"]:
+            data = reader.read(index.offset[name], index["size"][name])
+            assert base64.b64encode(data).decode() in part
+
+
+def test_intervals_stand_by_f1_and_accuracy(page, small):
+    answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+    bounds = analysis.intervals(answers, generator(SETTINGS.seed, "bootstrap", "test"))
+    [row] = re.findall(r'<th scope="row">Original images</th>.*?</tr>', table(page, "Table 3"), re.S)
+    texts = ["{:.3f}–{:.3f}".format(*bounds[name]) for name in ("f1", "accuracy")]
+    assert re.findall(r'class="interval">([^<]*)', row) == texts
+
+
+def test_make_type_and_year_are_scored_where_the_names_have_them(page, stanford_page):
+    assert "No class is named “Make Model Type Year”" in page
+    rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S4"))
+    assert {name: re.findall(r"<td>([^<]*)", row) for name, row in rows} == {
+        "Make": ["2", "2", "6", "0.7500", "0.6667"],
+        "Type": ["2", "2", "6", "0.7500", "0.6667"],
+        "Year": ["2", "2", "6", "0.7500", "0.6667"],
+    }
+    assert "194 of the 196 names are not of the form" in stanford_page
+
+
+FRAMES = {  # what each figure must be drawn from
+    "loss_curves": "history",
+    "f1_curves": "history",
+    "train_and_val": "history",
+    "per_class_f1": "plots/test/per_class.csv",
+    "confusion": "plots/test/confusion.csv",
+    "epsilon_sweep": "plots/fgsm/sweep.csv",
+    "reliability": "calibration",
+    "entropies": "plots/test/predictions.csv",
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_figure_is_drawn_from_its_csv(small, monkeypatch, name):
+    drawn, draw = [], getattr(figures, name)
+    monkeypatch.setattr(figures, name, lambda *data: drawn.append(data) or draw(*data))
+    report.build(SETTINGS, small)
+    for data in drawn:
+        if FRAMES[name] == "history":
+            for variant, frame in data[0].items():
+                expected = pd.read_csv(small / f"plots/history/{variant}.csv")
+                pd.testing.assert_frame_equal(frame, expected)
+        elif FRAMES[name] == "calibration":
+            answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+            pd.testing.assert_frame_equal(data[0], analysis.calibration(answers))
+        elif name == "entropies":
+            for series, stage in zip(data[:2], ("test", "fgsm"), strict=True):
+                path = small / f"plots/{stage}/predictions.csv"
+                assert series.to_list() == pytest.approx(pd.read_csv(path).entropy.to_list())
+        else:
+            expected = pd.read_csv(small / FRAMES[name], keep_default_na=False)
+            pd.testing.assert_frame_equal(data[0], expected)
+    assert len(drawn) == (2 if name == "train_and_val" else 1)
+
+
+def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
+    data = base64.b64encode((small / "plots/fgsm/examples.png").read_bytes()).decode()
+    assert data in figure(page, "Figure 5")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +351,8 @@ def test_the_most_frequent_confusion_is_listed(page):
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",
         "metrics/fgsm.json",
+        "plots/test/predictions.csv",
+        "plots/fgsm/predictions.csv",
         "plots/fgsm/examples.png",
     ],
 )

@@ -1,0 +1,86 @@
+"""What each key of params.yaml makes DVC run again, by the graph as DVC itself reads it."""
+
+import networkx as nx
+import pytest
+import yaml
+from conftest import ROOT
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
+
+FROM_TRAIN = {"train", "evaluate", "fgsm", "report"}
+FROM_WEIGHTS = {"weights"} | FROM_TRAIN
+FROM_AUGMENT = {"augment"} | FROM_TRAIN
+FROM_SPLIT = {"split"} | FROM_AUGMENT
+FROM_DOWNLOAD = {"download"} | FROM_SPLIT
+
+INVALIDATES = {  # the longest entry that a key begins with is the key's
+    "seed": FROM_DOWNLOAD | FROM_WEIGHTS,
+    "data.source": FROM_DOWNLOAD,
+    "data.folder": FROM_DOWNLOAD,
+    "data.kaggle": FROM_DOWNLOAD,
+    "data.demo": FROM_DOWNLOAD,
+    "data.skip_unreadable": FROM_DOWNLOAD,
+    "data.image_size": FROM_AUGMENT | FROM_WEIGHTS,
+    "split": FROM_SPLIT,
+    "augment": FROM_AUGMENT,
+    "weights": FROM_WEIGHTS,
+    "pretrain": FROM_WEIGHTS,
+    "model": {"evaluate", "fgsm", "report"},
+    "configs": {"train", "report"},
+    "configs.pretrained": FROM_TRAIN,  # the variant of params.yaml that evaluate and fgsm look at
+    "train": FROM_TRAIN,
+    "train.device": FROM_WEIGHTS,
+    "train.precision": FROM_WEIGHTS,
+    "fgsm": {"fgsm", "report"},
+}
+
+
+def leaves(content: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in content.items():
+        keys += leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+    return keys
+
+
+KEYS = leaves(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def graph() -> nx.DiGraph:
+    """DVC's graph of stages: an edge from each to those it depends on."""
+    with Repo(ROOT) as repo:
+        return repo.index.graph
+
+
+def begins(key: str, prefix: str) -> bool:
+    return f"{key}.".startswith(f"{prefix}.")
+
+
+def invalidated(graph: nx.DiGraph, key: str) -> set[str]:
+    """Addresses (STAGE or STAGE@CELL) of the stages that depend on `key`, and of all that come after them."""
+    first = [
+        stage
+        for stage in graph
+        for dependency in stage.deps
+        if isinstance(dependency, ParamsDependency) and any(begins(key, name) for name in dependency.params)
+    ]
+    return {stage.addressing for source in first for stage in {source} | nx.ancestors(graph, source)}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_invalidates_the_stages_of_the_table_and_no_other(graph, key):
+    entry = max((prefix for prefix in INVALIDATES if begins(key, prefix)), key=len)
+    assert {address.partition("@")[0] for address in invalidated(graph, key)} == INVALIDATES[entry]
+
+
+def test_the_table_has_no_key_that_params_lack():
+    assert [entry for entry in INVALIDATES if not any(begins(key, entry) for key in KEYS)] == []
+
+
+def test_a_configuration_trains_its_own_variants_only(graph):
+    trained = {name for name in invalidated(graph, "configs.freeze6.frozen_layers") if "train@" in name}
+    assert trained == {"train@resnet18-freeze6", "train@resnet34-freeze6"}
+
+
+def test_a_change_of_lr_prepares_no_data_and_no_backbone(graph):
+    assert not {"download", "split", "augment", "weights@resnet18"} & invalidated(graph, "train.lr")
