@@ -208,7 +208,7 @@ def _augmented(run: Run) -> list[dict]:
     index = _index(run, "train")
     originals = index[index.operations == ""].set_index("source", drop=False)
     single = index[(index.operations != "") & ~index.operations.str.contains(" ")]
-    groups = list(single.groupby(single.operations.str.partition("(")[0], sort=True))
+    groups = list(single.groupby(single.operations.str.split("(").str[0], sort=True))
     pairs = []
     with archive.ArchiveReader(run.root / "data/images/train.tar") as reader:
         for place, (operation, copies) in enumerate(groups):
