@@ -333,7 +333,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _write(folder: Path, arguments: argparse.Namespace, count: int) -> None:
     """The photographs to train on, those to warm up and those to validate, as folders and as archives."""
-    for name, number in (("train", count), ("warm", 64), ("val", 32)):
+    for name, number in (("train", count), ("warm", 64), ("val", 2)):
         chosen = _photographs(arguments.path, number)
         _write_folder(folder / name, chosen)
         for size in arguments.sizes:

@@ -1,6 +1,8 @@
 """Where tensors are computed, in which precision, and from which random numbers."""
 
+import ctypes
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,6 +15,13 @@ from carcls.seeds import derive
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 torch.use_deterministic_algorithms(True)
 torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory before it is written
+
+# glibc gives large blocks back to the system as they are freed, and every step of a training on the CPU would
+# pay for fresh, cleared pages again (a sixth of its time at 128 pixels, a quarter at 224): let it keep them
+if platform.libc_ver()[0] == "glibc":
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MOST = -1, -3, 2**31 - 1  # malloc.h; bytes
+    ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, MOST)
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MOST)
 
 
 def resolve_device(name: str) -> torch.device:

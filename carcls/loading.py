@@ -38,6 +38,10 @@ class ImageSet:
         """All places in batches; the last may be short."""
         return torch.arange(len(self)).split(batch_size)
 
+    @property
+    def in_memory(self) -> bool:
+        return self._images is not None
+
     def select(self, places: Sequence[int]) -> "ImageSet":
         """The images at `places` as a set of their own, in memory."""
         return ImageSet(self.read(places), self.labels[places])
@@ -66,7 +70,7 @@ class ArchiveSet(ImageSet):
             self._images = self._read(range(len(self)))
 
     def read(self, places: Sequence[int]) -> Tensor:
-        return self._read(places) if self._images is None else self._images[places]
+        return self._images[places] if self.in_memory else self._read(places)
 
     def _decode(self, place: int) -> np.ndarray:
         # these are our own JPEGs: no other format, no orientation, checked when they were written
@@ -85,7 +89,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(images uint8, labels int64) on `device` for each batch of `places`.
 
-    Threads read and decode the batches that come next while the device computes.
+    Threads read and decode the batches that come next while the device computes, unless the images are in
+    memory and the device is the CPU: indexing in threads would wake OpenMP workers that get in the model's way.
     """
 
     def read(batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,6 +98,9 @@ def batches(
         # only from pinned memory is a copy to a GPU done without waiting for it
         return (pixels.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (pixels, labels)
 
+    if images.in_memory and device.type == "cpu":
+        yield from map(read, places)
+        return
     remaining = iter(places)
     with ThreadPoolExecutor(THREADS) as pool:
         pending = deque(pool.submit(read, batch) for batch in islice(remaining, THREADS + 1))
