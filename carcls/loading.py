@@ -90,7 +90,7 @@ def batches(
     """(images uint8, labels int64) on `device` for each batch of `places`.
 
     Threads read and decode the batches that come next while the device computes, unless the images are in
-    memory and the device is the CPU: indexing in threads would wake OpenMP workers that get in the model's way.
+    memory and the device is the CPU: indexing in threads wakes OpenMP workers that get in the model's way.
     """
 
     def read(batch: Tensor) -> tuple[Tensor, Tensor]:
