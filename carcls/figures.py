@@ -122,6 +122,27 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
     return figure
 
 
+@_styled
+def training_curve(history: pd.DataFrame, measure: str) -> Figure:
+    """One training by epoch, training against validation. `measure` is loss or f1.
+
+    `history` has columns epoch, train_MEASURE and val_MEASURE, and val_loss_std, drawn as a band of the loss.
+    """
+    figure = Figure(figsize=(4.4, 2.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], marker="s", label="training")
+    axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], marker="o", label="validation")
+    if measure == "loss":
+        low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
+        axes.fill_between(history.epoch, low, high, color=COLOURS[0], alpha=0.13, linewidth=0)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure])
+    axes.set_ylim(0, 1.02 if measure == "f1" else None)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return figure
+
+
 def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
     """The parts of `variants`: architectures as they come, the paper's configurations before others."""
     parts = [variant.split("-", 1) for variant in variants]

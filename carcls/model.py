@@ -1,6 +1,8 @@
 """ResNet variants: which layers there are, which are frozen, and the file a trained one is kept in."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -98,18 +100,27 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
 
     Raises InputError when the file is missing or was not written by `save_model`.
     """
+    with _opened(path) as (file, info):
+        model = build(info.arch, len(info.classes), seed=0)
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+    return model.eval(), info
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What the model file `path` says of itself; its weights are not read. Raises InputError as `load_model`."""
+    with _opened(path) as (_, info):
+        return info
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
     try:
         with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})["carcls"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-        info = ModelInfo(**content)
-        model = build(info.arch, len(info.classes), seed=0)
-        model.load_state_dict(weights)
+            yield file, ModelInfo(**json.loads((file.metadata() or {})["carcls"]))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `dvc repro` trains it.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
         raise InputError(f"{path} is not a model that this project trained.") from None
-    return model.eval(), info
 
 
 def check_classes(path: Path, info: ModelInfo, classes: list[str]) -> None:

@@ -201,26 +201,31 @@ def load(path: Path = PATH) -> Params:
         raise InputError(f"{path} is missing: run this from the project's folder.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    return check(content, str(path))
+
+
+def check(content: object, origin: str) -> Params:
+    """`content` as Params. Raises InputError as `load` does; `origin` is what its sentence starts with."""
     try:
         return Params.model_validate(content)
     except ValidationError as invalid:
         # a misspelt key is also a missing one: the misspelling is the news
         errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        raise InputError(_sentence(path, errors[0])) from None
+        raise InputError(_sentence(origin, errors[0])) from None
 
 
-def _sentence(path: Path, error: dict) -> str:
-    """One of pydantic's errors as a sentence that starts with the file and the key."""
+def _sentence(origin: str, error: dict) -> str:
+    """One of pydantic's errors as a sentence that starts with the origin and the key."""
     key = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "missing":
-            return f"{path}: the key {key} is missing."
+            return f"{origin}: the key {key} is missing."
         case "extra_forbidden":
-            return f"{path}: there is no key {key}; check its spelling and indentation."
+            return f"{origin}: there is no key {key}; check its spelling and indentation."
         case "value_error":
-            return f"{path}: {key + ': ' if key else ''}{error['ctx']['error']}."
+            return f"{origin}: {key + ': ' if key else ''}{error['ctx']['error']}."
     value = error["input"]
-    sentence = f"{path}: {key or 'the file'} is {value!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
+    sentence = f"{origin}: {key or 'the file'} is {value!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
     if isinstance(value, str) and error["type"] in ("float_type", "int_type") and _is_number(value):
         sentence += f" YAML reads {value} as text: write {float(value):.{6}f}".rstrip("0") + "."
     return sentence

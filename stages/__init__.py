@@ -4,7 +4,6 @@ Run as `python -m stages.NAME` from the project's folder.
 """
 
 import argparse
-import errno
 import functools
 import inspect
 import logging
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import carcls
-from carcls.errors import InputError
+from carcls.errors import InputError, reported
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +33,10 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
         arguments = vars(parser.parse_args())
         _open_logs("-".join([name, *arguments.values()]))
         started = time.monotonic()
-        try:
+        with reported():
             _check_library()
             main(**arguments)
             log.debug("took %.1f s", time.monotonic() - started)
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            sys.exit(f"error: No space is left for {error.filename or Path.cwd()}: free some and run again.")
-        except KeyboardInterrupt:
-            sys.exit(130)
 
     return run
 

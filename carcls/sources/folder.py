@@ -13,9 +13,18 @@ from carcls.sources.layout import EXPECTED, Placed
 def open_folder(folder: Path) -> Source:
     """The photographs of a tree of class folders, `CLASS/*` or `{train,val,test}/CLASS/*` at any depth.
 
-    Stanford Cars as its authors laid it out is one, too. Links are followed. Raises InputError, also while
-    the photographs are read, when the folder is missing, holds nothing that `devkit.arrange` can place, or a
-    file or folder in it cannot be read.
+    Stanford Cars as its authors laid it out is one, too. Links are followed. Raises InputError as
+    `find_photographs` does, and while the photographs are read.
+    """
+    rows = find_photographs(folder)
+    return Source(sorted({row.class_name for row in rows}), len(rows), _photographs(folder.expanduser(), rows))
+
+
+def find_photographs(folder: Path) -> list[Placed]:
+    """Which photographs `folder` holds, by name, and the class and split of each; none is read.
+
+    Raises InputError when the folder is missing, holds nothing that `devkit.arrange` can place, or a file or
+    folder in it cannot be read.
     """
     folder = folder.expanduser()
     origin = f"data.folder: {folder}"
@@ -23,8 +32,7 @@ def open_folder(folder: Path) -> Source:
         raise InputError(f"{origin} does not exist; {EXPECTED}.")
     if not folder.is_dir():
         raise InputError(f"{origin} is not a folder; {EXPECTED}.")
-    rows = arrange(_files(folder, "", frozenset()), lambda path: _read(folder / path), origin)
-    return Source(sorted({row.class_name for row in rows}), len(rows), _photographs(folder, rows))
+    return arrange(_files(folder, "", frozenset()), lambda path: _read(folder / path), origin)
 
 
 def _photographs(folder: Path, rows: list[Placed]) -> Iterator[Photograph]:

@@ -1,0 +1,113 @@
+"""The command `carcls`: what a user does with a trained model."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from carcls.errors import InputError, reported
+from carcls.sources.layout import is_photograph
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that `arguments` (None: the program's own) name; each imports what it needs."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        with reported():
+            parsed.run(parsed)
+            sys.stdout.flush()
+    except BrokenPipeError:  # `carcls predict ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("carcls", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="the most probable classes of images")
+    predict.add_argument("model", type=Path, metavar="MODEL", help="models/*.safetensors, results/*/model...")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
+    predict.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    predict.set_defaults(run=_predict)
+
+    export = commands.add_parser("export", help="a model as ONNX")
+    export.add_argument("model", type=Path, metavar="MODEL")
+    export.add_argument("onnx", type=Path, nargs="?", metavar="ONNX", help="default: MODEL with .onnx")
+    export.set_defaults(run=_export)
+
+    web = commands.add_parser("web", help="the page to train, query and compare models, on this machine only")
+    web.add_argument("--port", type=int, default=7860)
+    web.set_defaults(run=_web)
+    return parser
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from carcls.inference import Classifier
+
+    classifier = Classifier.load(arguments.model)
+    refused, answers = [], []
+    for path in _files(arguments.images):
+        try:
+            top = classifier.top(classifier.prepare(_read(path), str(path)))
+        except InputError as error:
+            refused.append(str(error))
+            continue
+        if arguments.json:
+            named = [{"class": name, "probability": probability} for name, probability in top]
+            answers.append({"image": str(path), "top": named})
+        else:
+            print(path)
+            for rank, (name, probability) in enumerate(top, start=1):
+                print(f"{rank:4}  {probability:.4f}  {name}")
+    if arguments.json:
+        print(json.dumps(answers, indent=2, ensure_ascii=False))
+    if refused:  # the other images have their answer all the same
+        raise InputError("\nerror: ".join(refused))
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """`paths` with the images in and below a folder in its place, sorted."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.rglob("*") if is_photograph(str(file.relative_to(path))))
+        if not found:
+            raise InputError(f"{path} holds no images.")
+        yield from found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    _need("onnx", "onnx", "onnxscript")
+    from carcls.export import export
+
+    onnx = arguments.onnx or arguments.model.with_suffix(".onnx")
+    export(arguments.model, onnx)
+    print(onnx)
+
+
+def _web(arguments: argparse.Namespace) -> None:
+    _need("web", "gradio")
+    from carcls.web.server import serve
+
+    serve(arguments.port)
+
+
+def _need(extra: str, *modules: str) -> None:
+    for module in modules:
+        if find_spec(module) is None:
+            raise InputError(f"This takes the package {module}: run `pip install 'carcls[{extra}]'`.")
+
+
+if __name__ == "__main__":
+    main()

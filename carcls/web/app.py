@@ -1,0 +1,26 @@
+"""The page as a Gradio app."""
+
+import gradio as gr
+
+from carcls import params
+from carcls.web import attack_tab, compare_tab, predict_tab, train_tab
+from carcls.web.runs import Runs
+
+
+def build(runs: Runs) -> gr.Blocks:
+    """The page over `runs`, its form filled in from params.yaml. Raises InputError when that is missing."""
+    defaults = params.load()
+    with gr.Blocks(title="carcls", analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown("# carcls")
+        with gr.Tab("Train"):
+            train_tab.build(runs, defaults)
+        with gr.Tab("Predict") as predict:
+            model, picture = predict_tab.build()
+        with gr.Tab("Attack") as attack:
+            attack_tab.build(attack, model, picture, defaults.fgsm.epsilon)
+        with gr.Tab("Compare") as compare:
+            study = compare_tab.build()
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        gr.on([page.load, predict.select], predict_tab.refresh, model, model, **quiet)
+        compare.select(compare_tab.show, None, study, api_visibility="private")
+    return page

@@ -1,0 +1,59 @@
+"""The Compare tab: the study's variants side by side, and its report."""
+
+import json
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+
+from carcls import figures, paper
+from carcls.web import html
+
+METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
+COLUMNS = ("Variant", "Val F1", "Val loss", "Train F1", "Train loss", "Best epoch", "Trained parameters")
+SCORES = {"f1": "macro F1", "accuracy": "accuracy", "entropy": "entropy"}
+
+
+def build() -> gr.HTML:
+    """Lay out the tab inside the current Blocks: what `show` is to fill."""
+    return gr.HTML()
+
+
+def show() -> str:
+    """The table of variants, the chosen one's test and attack, the curves, and the report."""
+    trained = {path.stem: json.loads(path.read_text()) for path in (METRICS / "train").glob("*-*.json")}
+    if not trained:
+        return html.problem("There is no study yet: `dvc repro` makes it.")
+    known = [variant for variant in paper.VARIANTS if variant in trained]
+    variants = known + sorted(trained.keys() - set(known))
+    parts = [html.table(COLUMNS, [_row(variant, trained[variant]) for variant in variants]), _tested()]
+    histories = {variant: HISTORY / f"{variant}.csv" for variant in variants}
+    histories = {variant: pd.read_csv(path) for variant, path in histories.items() if path.exists()}
+    if histories:
+        curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
+        parts += [html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()]
+    if REPORT.exists():
+        parts.append(
+            '<p><a href="/report" target="_blank">Open the report in a page of its own</a></p>'
+            '<iframe class="report" src="/report" title="The report"></iframe>'
+        )
+    else:
+        parts.append(html.note(f"{REPORT} is missing; `dvc repro` makes it."))
+    return "".join(parts)
+
+
+def _row(variant: str, metrics: dict) -> tuple:
+    arch, _, config = variant.partition("-")
+    scores = [f"{metrics[key]:.4f}" for key in ("val_f1", "val_loss", "train_f1", "train_loss")]
+    return f"{figures.arch_name(arch)} {config}", *scores, metrics["epoch"], f"{metrics['trainable_parameters']:,}"
+
+
+def _tested() -> str:
+    """A table of the chosen variant on the test set, clean and attacked; nothing before there is one."""
+    rows = []
+    for label, name, prefix in (("clean", "test", "test_"), ("under FGSM", "fgsm", "fgsm_")):
+        path = METRICS / f"{name}.json"
+        if path.exists():
+            metrics = json.loads(path.read_text())
+            rows.append((f"Test set, {label}", *(f"{metrics[prefix + score]:.4f}" for score in SCORES)))
+    return html.table(["The chosen variant", *SCORES.values()], rows) if rows else ""

@@ -1,0 +1,72 @@
+"""The page's pieces of HTML. Every text from outside is escaped here."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+from carcls.attack import Example
+
+
+def problem(sentence: str) -> str:
+    """What is wrong, and the way out."""
+    return f'<p class="problem" role="alert">{escape(sentence)}</p>'
+
+
+def note(sentence: str) -> str:
+    return f'<p class="note">{escape(sentence)}</p>'
+
+
+def done(sentence: str) -> str:
+    return f'<p class="done" role="status">{escape(sentence)}</p>'
+
+
+def progress(share: float, sentence: str) -> str:
+    """A bar filled by `share` of 1, and a sentence below it."""
+    return (
+        f'<div class="progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{100 * share:.0f}"><div style="width:{100 * share:.2f}%"></div></div>'
+        f'<p class="note" role="status">{escape(sentence)}</p>'
+    )
+
+
+def top(classes: Sequence[tuple[str, float]]) -> str:
+    """Classes with their probabilities, best first, each over a bar."""
+    rows = "".join(
+        f'<tr><td>{rank}</td><td>{escape(name)}<div class="bar"><div style="width:{100 * probability:.2f}%">'
+        f"</div></div></td><td>{probability:.4f}</td></tr>"
+        for rank, (name, probability) in enumerate(classes, start=1)
+    )
+    return f'<table class="top"><thead><tr><th>#</th><th>Class</th><th>Probability</th></tr></thead>{rows}</table>'
+
+
+def attacked(example: Example) -> str:
+    """The right half of Figure 5: the first classes before and after, and where the former went."""
+    pairs = zip(example.before, example.after, example.rank_after, strict=True)
+    rows = "".join(
+        f"<tr><td>{rank}</td><td>{escape(before[0])}</td><td>{before[1]:.4f}</td>"
+        f"<td>{_moved(rank, now)}</td><td>{escape(after[0])}</td><td>{after[1]:.4f}</td></tr>"
+        for rank, (before, after, now) in enumerate(pairs, start=1)
+    )
+    return (
+        '<table class="attacked"><thead><tr><th>#</th><th colspan="2">Before</th><th>Rank</th>'
+        f'<th colspan="2">After</th></tr></thead>{rows}</table>'
+    )
+
+
+def _moved(rank: int, now: int) -> str:
+    arrow = "▼" if now > rank else "▲" if now < rank else "="
+    return f'<span class="{"lost" if now > rank else "kept"}">{rank} → {now} {arrow}</span>'
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose first column is text and whose others are numbers, as they are given."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return f'<div class="wide"><table class="numbers"><thead><tr>{head}</tr></thead>{body}</table></div>'
+
+
+def picture(png: bytes, description: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img class="figure" alt="{escape(description)}" src="data:image/png;base64,{data}">'

@@ -1,0 +1,111 @@
+"""The Predict tab: a model, a picture, and its most probable classes."""
+
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pandas as pd
+
+from carcls import images
+from carcls.errors import InputError
+from carcls.inference import TOP
+from carcls.web import html, models
+
+EMPTY = html.note("Load a picture, paste one, use the camera or click a test image.")
+
+
+def build() -> tuple[gr.Dropdown, gr.Image]:
+    """Lay out the tab inside the current Blocks: the model and the picture that are chosen on it."""
+    with gr.Row():
+        with gr.Column(min_width=320):
+            model = gr.Dropdown([], value=None, label="Model, newest first")
+            picture = gr.Image(
+                label="Picture",
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard", "webcam"],
+                height=320,
+                buttons=[],
+            )
+            # Gradio would open the file with PIL, whose words for a bad one are not ours
+            picture.preprocess = lambda payload: payload and payload.path
+            examples = gr.Gallery(
+                label="Test images", columns=6, height="auto", allow_preview=False, format="png",
+                elem_classes="pixels", buttons=[],
+            )  # fmt: skip
+        with gr.Column(min_width=320):
+            seen = gr.Image(
+                label="As the model sees it", format="png", interactive=False, height=240,
+                elem_classes="pixels", buttons=[],
+            )  # fmt: skip
+            top = gr.HTML(EMPTY)
+    with gr.Accordion("Several pictures at once", open=False):
+        several = gr.File(label="Pictures", file_count="multiple", type="filepath")
+        table = gr.HTML()
+        download = gr.DownloadButton("Download the table (CSV)", visible=False)
+
+    private = {"api_visibility": "private"}
+    model.change(_examples, model, examples, show_progress="hidden", **private)
+    gr.on([model.change, picture.change], _predict, [model, picture], [seen, top], **private)
+    examples.select(_take, model, picture, show_progress="hidden", **private)
+    gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **private)
+    return model, picture
+
+
+def refresh(chosen: str | None) -> gr.Dropdown:
+    """The models there are now; `chosen` stays chosen if it is still there."""
+    choices = models.choices()
+    values = [value for _, value in choices]
+    return gr.Dropdown(choices, value=chosen if chosen in values else next(iter(values), None))
+
+
+def _examples(choice: str | None) -> list[tuple[np.ndarray, str]]:
+    return [(images.decode(data, name), label) for name, label, data in models.examples(choice)]
+
+
+def _take(choice: str, event: gr.SelectData) -> str:
+    """The bytes of the test image that was clicked, as a file like an upload."""
+    name, _, data = models.examples(choice)[event.index]
+    path = Path(tempfile.mkdtemp(dir=tempfile.gettempdir())) / Path(name).name
+    path.write_bytes(data)
+    return str(path)
+
+
+def _predict(choice: str | None, path: str | None) -> tuple[np.ndarray | None, str]:
+    if path is None:
+        return None, EMPTY
+    try:
+        classifier = models.load(choice)
+        image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
+    except InputError as error:
+        return None, html.problem(str(error))
+    return image, html.top(classifier.top(image))
+
+
+def _predict_all(choice: str | None, paths: list[str] | None):
+    """A row a picture and class, shown for the first class and to download for all of them."""
+    if not paths:
+        return "", gr.DownloadButton(visible=False)
+    try:
+        classifier = models.load(choice)
+    except InputError as error:
+        return html.problem(str(error)), gr.DownloadButton(visible=False)
+    rows = []
+    for path in map(Path, paths):
+        try:
+            top = classifier.top(classifier.prepare(path.read_bytes(), path.name))
+            rows += [(path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)]
+        except InputError as error:
+            rows.append((path.name, None, "", None, str(error)))
+    frame = pd.DataFrame(rows, columns=["image", "rank", "class", "probability", "problem"])
+    frame["rank"] = frame["rank"].astype("Int64")
+    csv = Path(tempfile.mkdtemp()) / "predictions.csv"
+    frame.to_csv(csv, index=False)
+    first = [
+        (image, name or problem, "" if problem else f"{probability:.4f}")
+        for image, rank, name, probability, problem in rows
+        if rank in (1, None)
+    ]
+    note = html.note(f"The most probable class of each; the file has the first {TOP}.")
+    return html.table(["Image", "Class", "Probability"], first) + note, gr.DownloadButton(value=csv, visible=True)

@@ -1,0 +1,86 @@
+"""The server of the page: on this machine only, without the network, and with nothing left behind."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+from carcls.errors import InputError
+
+# Gradio reads these when it is imported
+os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_RUN_HISTORY": "False"}
+
+import gradio as gr  # noqa: E402
+import uvicorn  # noqa: E402
+from fastapi import FastAPI, Request, Response  # noqa: E402
+from fastapi.responses import FileResponse, PlainTextResponse  # noqa: E402
+from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
+
+from carcls.web import app, compare_tab  # noqa: E402
+from carcls.web.runs import Runs  # noqa: E402
+
+HOST = "127.0.0.1"
+MAX_UPLOAD = "50mb"
+# whatever a page or a report names, the browser asks this server only
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+
+
+def serve(port: int) -> None:
+    """Serve the page until Ctrl-C; a training that runs then ends with its best epoch kept.
+
+    Raises InputError when `port` is taken or params.yaml is not here.
+    """
+    with tempfile.TemporaryDirectory(prefix="carcls-") as uploads:
+        tempfile.tempdir = os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(uploads)
+        runs = Runs()
+        server = uvicorn.Server(uvicorn.Config(build(runs), log_level="warning"))
+        listener = _listen(port)
+        print(f"carcls is at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        try:
+            server.run(sockets=[listener])
+        finally:
+            runs.close()
+
+
+def build(runs: Runs) -> FastAPI:
+    """The page, the report beside it, and what keeps both to this machine."""
+    site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    site.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+
+    @site.middleware("http")
+    async def keep_local(request: Request, call_next) -> Response:
+        if any(part in request.url.path for part in ("=http:", "=https:")):  # Gradio would fetch it
+            return PlainTextResponse("This page fetches nothing from the network.", 403)
+        response = await call_next(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    @site.get("/report")
+    async def report() -> Response:
+        if not compare_tab.REPORT.exists():
+            return PlainTextResponse("There is no report yet: `dvc repro` makes it.", 404)
+        return FileResponse(compare_tab.REPORT, media_type="text/html")
+
+    return gr.mount_gradio_app(
+        site,
+        app.build(runs),
+        path="/",
+        server_name=HOST,
+        footer_links=[],
+        run_history=False,
+        max_file_size=MAX_UPLOAD,
+        ssr_mode=False,
+        theme=gr.themes.Default(primary_hue="blue", **FONTS),
+        css_paths=Path(__file__).with_name("page.css"),
+    )
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except (OSError, OverflowError):
+        raise InputError(f"Port {port} cannot be used: free it or choose another with --port.") from None
+    return listener

@@ -1,0 +1,199 @@
+"""The Train tab: what to train, and how the training that runs is doing."""
+
+import os
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import get_args
+
+import gradio as gr
+import pandas as pd
+import torch
+
+from carcls import figures, params
+from carcls.errors import InputError
+from carcls.model import read_info
+from carcls.web import html
+from carcls.web.runs import Form, Run, Runs, count, free_name
+
+OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # what the study's pretrained variants start from
+POLL = 1  # seconds between two looks at the training
+MAX_FILES = 200_000  # in a folder that is counted as soon as it is named: /home is not to be searched
+MAX_FOLDERS = 500  # offered to pick from
+
+
+def build(runs: Runs, defaults: params.Params) -> None:
+    """Lay out the tab inside the current Blocks; `defaults` fill in the form."""
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            with gr.Group():
+                folder = gr.Textbox(label="Folder of classes", placeholder="/path/to/photographs", max_lines=1)
+                pick = gr.Dropdown(_folders("."), value=None, label="... or pick it, folder by folder")
+            counted = gr.HTML(html.note("One folder of images for each class."))
+            form = _form(defaults)
+        with gr.Column(scale=5, min_width=320):
+            with gr.Row():
+                start = gr.Button("Train", variant="primary", min_width=120)
+                stop = gr.Button("Stop", variant="stop", min_width=120)
+            refused = gr.HTML()
+            status = gr.HTML()
+            curves = gr.HTML()
+            log = gr.Textbox(label="Log", lines=10, max_lines=10, interactive=False)
+
+    shown = [status, curves, log, start, stop]
+    classes, results = form[0], form[-1]
+    private = {"api_visibility": "private"}
+    counts = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **private}
+    gr.on([folder.submit, folder.blur], **counts)
+    pick.input(lambda picked: picked, pick, folder, **private).then(**counts)
+    start.click(
+        lambda *values: _start(runs, *values), [folder, *form], [refused, results], **private
+    ).then(lambda: _look(runs), outputs=shown, **private)
+    stop.click(lambda: _stop(runs), outputs=refused, **private)
+    timer = gr.Timer(POLL)
+    timer.tick(lambda: _look(runs), outputs=shown, queue=False, show_progress="hidden", **private)
+    gr.on(
+        None, lambda: free_name(defaults.model.arch), outputs=results, show_progress="hidden", **private
+    )
+
+
+def _form(defaults: params.Params) -> list[gr.components.Component]:
+    """The fields of `runs.Form` after `folder`, in its order."""
+    train, start = defaults.train, defaults.configs[defaults.model.config]
+    with gr.Row():
+        classes = gr.Number(label="Classes", precision=0, minimum=2, min_width=120)
+        image_size = gr.Number(defaults.data.image_size, label="Image size (pixels)", precision=0, min_width=120)
+    with gr.Row():
+        arch = gr.Dropdown(get_args(params.Arch), value=defaults.model.arch, label="Architecture", min_width=120)
+        frozen = gr.Slider(0, 8, start.frozen_layers, step=1, label="Frozen layers", min_width=120)
+    pretrained = gr.Checkbox(start.pretrained, label="Pretrained")
+    weights = gr.Dropdown(
+        [("the study's (data/weights)", OWN_WEIGHTS), ("ImageNet (may be downloaded)", "imagenet")],
+        value=OWN_WEIGHTS,
+        allow_custom_value=True,
+        label="Pretrained weights, or a file of your own",
+        visible=start.pretrained,
+    )
+    pretrained.change(
+        lambda on: gr.Dropdown(visible=on), pretrained, weights, queue=False, api_visibility="private"
+    )
+    with gr.Row():
+        optimizer = gr.Dropdown(["adamw", "adam", "sgd"], value=train.optimizer, label="Optimizer", min_width=120)
+        lr = gr.Number(train.lr, label="Learning rate", min_width=120)
+        batch_size = gr.Number(train.batch_size, label="Batch size", precision=0, min_width=120)
+    with gr.Row():
+        epochs = gr.Number(train.epochs, label="Epochs", precision=0, min_width=120)
+        patience = gr.Number(train.patience, label="Patience (epochs)", precision=0, min_width=120)
+        device = gr.Dropdown(_devices(), value="auto", label="Device", min_width=120)
+    results = gr.Textbox(label="Results folder, in results/", max_lines=1)
+    ordered = {
+        "classes": classes, "arch": arch, "pretrained": pretrained, "weights": weights, "frozen_layers": frozen,
+        "optimizer": optimizer, "lr": lr, "batch_size": batch_size, "epochs": epochs, "patience": patience,
+        "image_size": image_size, "device": device, "results": results,
+    }  # fmt: skip
+    return [ordered[name] for name in list(Form.__dataclass_fields__)[1:]]
+
+
+def _devices() -> list[tuple[str, str]]:
+    found = [("the best there is", "auto"), ("CPU", "cpu")]
+    for number in range(torch.cuda.device_count()):
+        found.append((f"GPU {number}: {torch.cuda.get_device_name(number)}", f"cuda:{number}"))
+    if torch.backends.mps.is_available():
+        found.append(("Apple GPU", "mps"))
+    return found
+
+
+def _folders(folder: str) -> list[tuple[str, str]]:
+    """The folder above `folder` and those in it, each by its name; nothing where it cannot be read."""
+    here = Path(folder.strip() or ".").expanduser().resolve()
+    try:
+        inside = sorted(
+            entry for entry in here.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        )
+    except OSError:
+        return []
+    return [(f"↑ {here.parent}", str(here.parent)), *((entry.name, str(entry)) for entry in inside[:MAX_FOLDERS])]
+
+
+def _count(folder: str):
+    """What is said of `folder`, its number of classes, and the folders to pick from next."""
+    pick = gr.Dropdown(_folders(folder), value=None)
+    if not folder.strip():
+        return html.note("One folder of images for each class."), None, pick
+    files = (name for _, _, names in os.walk(Path(folder.strip()).expanduser()) for name in names)
+    if next(islice(files, MAX_FILES, None), None):
+        return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
+    try:
+        classes, images = count(folder)
+    except InputError as error:
+        return html.problem(str(error)), None, pick
+    return html.done(f"{len(classes)} classes, {images:,} images."), len(classes), pick
+
+
+def _start(runs: Runs, *values) -> tuple[str, str]:
+    form = Form(*values)
+    try:
+        runs.start(form)
+    except InputError as error:
+        return html.problem(str(error)), form.results
+    return "", free_name(form.arch)
+
+
+def _stop(runs: Runs) -> str:
+    if not (runs.current and runs.current.running):
+        return html.problem("No training is running.")
+    runs.current.stop()
+    return ""
+
+
+def _look(runs: Runs):
+    """Status, curves, log and the state of both buttons, the same for every visitor."""
+    run = runs.current
+    if run is None:
+        status, curves, log = html.note("No training has been started yet."), "", ""
+    else:
+        status, log = _status(run), run.log()
+        history = run.folder / "history.csv"
+        curves = _curves(history, history.stat().st_mtime_ns) if history.exists() else ""
+    running = run is not None and run.running
+    return status, curves, log, gr.Button(interactive=not running), gr.Button(interactive=running)
+
+
+def _status(run: Run) -> str:
+    if run.running:
+        progress = run.progress
+        if run.stopping:
+            return html.progress(progress.get("share", 0), "Stopping; the best epoch is kept.")
+        if "doing" in progress:
+            return html.progress(0, f"{run.folder}: {progress['doing'].lower()} ...")
+        return html.progress(
+            progress["share"],
+            f"{run.folder}: epoch {progress['epoch']} of {progress['epochs']}, batch {progress['batch']} of "
+            f"{progress['batches']}, at most {_span(progress['left'])} left",
+        )
+    fault = run.fault()
+    if fault:
+        return html.problem(fault)
+    model = run.folder / "model.safetensors"
+    info = read_info(model)
+    ended = "Stopped" if run.stopping else "Finished"
+    return html.done(
+        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. Predict and Attack offer it."
+    )
+
+
+def _span(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@lru_cache(maxsize=1)
+def _curves(csv: Path, _changed: int) -> str:
+    history = pd.read_csv(csv)
+    pngs = [figures.png(figures.training_curve(history, of)) for of in ("loss", "f1")]
+    names = ("Loss by epoch", "Macro F1 by epoch")
+    images = (html.picture(png, name) for png, name in zip(pngs, names, strict=True))
+    return f'<div class="curves">{"".join(images)}</div>'
