@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="the most probable classes of images")
     predict.add_argument("model", type=Path, metavar="MODEL", help="models/*.safetensors, results/*/model...")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
+    predict.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them"
+    )
     predict.add_argument("--json", action="store_true", help="print JSON instead of a table")
     predict.set_defaults(run=_predict)
 

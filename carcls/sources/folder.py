@@ -17,7 +17,9 @@ def open_folder(folder: Path) -> Source:
     `find_photographs` does, and while the photographs are read.
     """
     rows = find_photographs(folder)
-    return Source(sorted({row.class_name for row in rows}), len(rows), _photographs(folder.expanduser(), rows))
+    return Source(
+        sorted({row.class_name for row in rows}), len(rows), _photographs(folder.expanduser(), rows)
+    )
 
 
 def find_photographs(folder: Path) -> list[Placed]:

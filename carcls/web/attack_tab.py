@@ -14,7 +14,12 @@ EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
 def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) -> None:
     """Lay out the tab inside the current Blocks; `epsilon` is where the slider starts."""
     slider = gr.Slider(
-        0, 0.1, epsilon, step=0.001, label="Epsilon: how far each pixel value of [0, 1] may move", buttons=["reset"]
+        0,
+        0.1,
+        epsilon,
+        step=0.001,
+        label="Epsilon: how far each pixel value of [0, 1] may move",
+        buttons=["reset"],
     )
     with gr.Row():
         original, noise, attacked = (

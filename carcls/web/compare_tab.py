@@ -31,7 +31,9 @@ def show() -> str:
     histories = {variant: pd.read_csv(path) for variant, path in histories.items() if path.exists()}
     if histories:
         curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
-        parts += [html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()]
+        parts += [
+            html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()
+        ]
     if REPORT.exists():
         parts.append(
             '<p><a href="/report" target="_blank">Open the report in a page of its own</a></p>'
@@ -45,7 +47,12 @@ def show() -> str:
 def _row(variant: str, metrics: dict) -> tuple:
     arch, _, config = variant.partition("-")
     scores = [f"{metrics[key]:.4f}" for key in ("val_f1", "val_loss", "train_f1", "train_loss")]
-    return f"{figures.arch_name(arch)} {config}", *scores, metrics["epoch"], f"{metrics['trainable_parameters']:,}"
+    return (
+        f"{figures.arch_name(arch)} {config}",
+        *scores,
+        metrics["epoch"],
+        f"{metrics['trainable_parameters']:,}",
+    )
 
 
 def _tested() -> str:

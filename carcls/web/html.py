@@ -61,9 +61,7 @@ def _moved(rank: int, now: int) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table whose first column is text and whose others are numbers, as they are given."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
-    )
+    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table class="numbers"><thead><tr>{head}</tr></thead>{body}</table></div>'
 
 

@@ -95,7 +95,9 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     for path in map(Path, paths):
         try:
             top = classifier.top(classifier.prepare(path.read_bytes(), path.name))
-            rows += [(path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)]
+            rows += [
+                (path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)
+            ]
         except InputError as error:
             rows.append((path.name, None, "", None, str(error)))
     frame = pd.DataFrame(rows, columns=["image", "rank", "class", "probability", "problem"])
@@ -108,4 +110,6 @@ def _predict_all(choice: str | None, paths: list[str] | None):
         if rank in (1, None)
     ]
     note = html.note(f"The most probable class of each; the file has the first {TOP}.")
-    return html.table(["Image", "Class", "Probability"], first) + note, gr.DownloadButton(value=csv, visible=True)
+    return html.table(["Image", "Class", "Probability"], first) + note, gr.DownloadButton(
+        value=csv, visible=True
+    )

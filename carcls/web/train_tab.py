@@ -27,7 +27,9 @@ def build(runs: Runs, defaults: params.Params) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             with gr.Group():
-                folder = gr.Textbox(label="Folder of classes", placeholder="/path/to/photographs", max_lines=1)
+                folder = gr.Textbox(
+                    label="Folder of classes", placeholder="/path/to/photographs", max_lines=1
+                )
                 pick = gr.Dropdown(_folders("."), value=None, label="... or pick it, folder by folder")
             counted = gr.HTML(html.note("One folder of images for each class."))
             form = _form(defaults)
@@ -46,15 +48,13 @@ def build(runs: Runs, defaults: params.Params) -> None:
     counts = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **private}
     gr.on([folder.submit, folder.blur], **counts)
     pick.input(lambda picked: picked, pick, folder, **private).then(**counts)
-    start.click(
-        lambda *values: _start(runs, *values), [folder, *form], [refused, results], **private
-    ).then(lambda: _look(runs), outputs=shown, **private)
+    start.click(lambda *values: _start(runs, *values), [folder, *form], [refused, results], **private).then(
+        lambda: _look(runs), outputs=shown, **private
+    )
     stop.click(lambda: _stop(runs), outputs=refused, **private)
     timer = gr.Timer(POLL)
     timer.tick(lambda: _look(runs), outputs=shown, queue=False, show_progress="hidden", **private)
-    gr.on(
-        None, lambda: free_name(defaults.model.arch), outputs=results, show_progress="hidden", **private
-    )
+    gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, show_progress="hidden", **private)
 
 
 def _form(defaults: params.Params) -> list[gr.components.Component]:
@@ -62,9 +62,13 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
     train, start = defaults.train, defaults.configs[defaults.model.config]
     with gr.Row():
         classes = gr.Number(label="Classes", precision=0, minimum=2, min_width=120)
-        image_size = gr.Number(defaults.data.image_size, label="Image size (pixels)", precision=0, min_width=120)
+        image_size = gr.Number(
+            defaults.data.image_size, label="Image size (pixels)", precision=0, min_width=120
+        )
     with gr.Row():
-        arch = gr.Dropdown(get_args(params.Arch), value=defaults.model.arch, label="Architecture", min_width=120)
+        arch = gr.Dropdown(
+            get_args(params.Arch), value=defaults.model.arch, label="Architecture", min_width=120
+        )
         frozen = gr.Slider(0, 8, start.frozen_layers, step=1, label="Frozen layers", min_width=120)
     pretrained = gr.Checkbox(start.pretrained, label="Pretrained")
     weights = gr.Dropdown(
@@ -78,7 +82,9 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         lambda on: gr.Dropdown(visible=on), pretrained, weights, queue=False, api_visibility="private"
     )
     with gr.Row():
-        optimizer = gr.Dropdown(["adamw", "adam", "sgd"], value=train.optimizer, label="Optimizer", min_width=120)
+        optimizer = gr.Dropdown(
+            ["adamw", "adam", "sgd"], value=train.optimizer, label="Optimizer", min_width=120
+        )
         lr = gr.Number(train.lr, label="Learning rate", min_width=120)
         batch_size = gr.Number(train.batch_size, label="Batch size", precision=0, min_width=120)
     with gr.Row():
@@ -112,7 +118,10 @@ def _folders(folder: str) -> list[tuple[str, str]]:
         )
     except OSError:
         return []
-    return [(f"↑ {here.parent}", str(here.parent)), *((entry.name, str(entry)) for entry in inside[:MAX_FOLDERS])]
+    return [
+        (f"↑ {here.parent}", str(here.parent)),
+        *((entry.name, str(entry)) for entry in inside[:MAX_FOLDERS]),
+    ]
 
 
 def _count(folder: str):
