@@ -130,7 +130,9 @@ def training_curve(history: pd.DataFrame, measure: str) -> Figure:
     """
     figure = Figure(figsize=(4.4, 2.9), layout="constrained")
     axes = figure.subplots()
-    axes.plot(history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], marker="s", label="training")
+    axes.plot(
+        history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], marker="s", label="training"
+    )
     axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], marker="o", label="validation")
     if measure == "loss":
         low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))

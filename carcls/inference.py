@@ -1,4 +1,4 @@
-"""A trained model on pictures of the user's own, one at a time: what the command line and the web page answer."""
+"""A trained model on pictures of the user's own: what the command line and the web page answer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ class Classifier:
         return [(self.info.classes[place], probabilities[place].item()) for place in order]
 
     def attack(self, image: np.ndarray, name: str, epsilon: float) -> Example:
-        """Figure 5's row for what `prepare` made: moved by `epsilon` away from the model's own first answer."""
+        """Figure 5's row for what `prepare` made: moved by `epsilon` away from the model's own answer."""
         answer = int(predict(self.model, self._set(image), self.device)[0].argmax())
         attacked = self._set(image, answer)
         return examples(self.model, attacked, [0], [name], self.info.classes, epsilon, self.device)[0]

@@ -24,11 +24,16 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) ->
     with gr.Row():
         original, noise, attacked = (
             gr.Image(
-                label=label, format="png", interactive=False, height=260, min_width=160, buttons=[],
+                label=label,
+                format="png",
+                interactive=False,
+                height=260,
+                min_width=160,
+                buttons=[],
                 elem_classes="pixels",
             )
             for label in ("Original", "Sign of the gradient", "Attacked")
-        )  # fmt: skip
+        )
     told = gr.HTML(EMPTY)
     gr.on(
         [tab.select, slider.change],

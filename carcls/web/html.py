@@ -36,7 +36,8 @@ def top(classes: Sequence[tuple[str, float]]) -> str:
         f"</div></div></td><td>{probability:.4f}</td></tr>"
         for rank, (name, probability) in enumerate(classes, start=1)
     )
-    return f'<table class="top"><thead><tr><th>#</th><th>Class</th><th>Probability</th></tr></thead>{rows}</table>'
+    head = "<tr><th>#</th><th>Class</th><th>Probability</th></tr>"
+    return f'<table class="top"><thead>{head}</thead>{rows}</table>'
 
 
 def attacked(example: Example) -> str:

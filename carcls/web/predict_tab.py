@@ -31,14 +31,22 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
             # Gradio would open the file with PIL, whose words for a bad one are not ours
             picture.preprocess = lambda payload: payload and payload.path
             examples = gr.Gallery(
-                label="Test images", columns=6, height="auto", allow_preview=False, format="png",
-                elem_classes="pixels", buttons=[],
-            )  # fmt: skip
+                label="Test images",
+                columns=4,
+                allow_preview=False,
+                format="png",
+                elem_classes="pixels",
+                buttons=[],
+            )
         with gr.Column(min_width=320):
             seen = gr.Image(
-                label="As the model sees it", format="png", interactive=False, height=240,
-                elem_classes="pixels", buttons=[],
-            )  # fmt: skip
+                label="As the model sees it",
+                format="png",
+                interactive=False,
+                height=240,
+                elem_classes="pixels",
+                buttons=[],
+            )
             top = gr.HTML(EMPTY)
     with gr.Accordion("Several pictures at once", open=False):
         several = gr.File(label="Pictures", file_count="multiple", type="filepath")

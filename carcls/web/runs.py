@@ -66,7 +66,7 @@ def count(folder: str) -> tuple[list[str], int]:
 
 
 def settings(form: Form) -> params.Params:
-    """`form` laid over params.yaml. Raises InputError, naming what is wrong, when training cannot start so."""
+    """`form` laid over params.yaml. Raises InputError when training cannot start so."""
     classes, _ = count(form.folder)
     if form.classes != len(classes):
         raise InputError(

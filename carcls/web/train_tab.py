@@ -61,7 +61,7 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
     """The fields of `runs.Form` after `folder`, in its order."""
     train, start = defaults.train, defaults.configs[defaults.model.config]
     with gr.Row():
-        classes = gr.Number(label="Classes", precision=0, minimum=2, min_width=120)
+        classes = gr.Number(label="Classes", precision=0, min_width=120)
         image_size = gr.Number(
             defaults.data.image_size, label="Image size (pixels)", precision=0, min_width=120
         )
@@ -92,16 +92,12 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         patience = gr.Number(train.patience, label="Patience (epochs)", precision=0, min_width=120)
         device = gr.Dropdown(_devices(), value="auto", label="Device", min_width=120)
     results = gr.Textbox(label="Results folder, in results/", max_lines=1)
-    ordered = {
-        "classes": classes, "arch": arch, "pretrained": pretrained, "weights": weights, "frozen_layers": frozen,
-        "optimizer": optimizer, "lr": lr, "batch_size": batch_size, "epochs": epochs, "patience": patience,
-        "image_size": image_size, "device": device, "results": results,
-    }  # fmt: skip
-    return [ordered[name] for name in list(Form.__dataclass_fields__)[1:]]
+    training = [frozen, optimizer, lr, batch_size, epochs, patience, image_size, device]
+    return [classes, arch, pretrained, weights, *training, results]
 
 
 def _devices() -> list[tuple[str, str]]:
-    found = [("the best there is", "auto"), ("CPU", "cpu")]
+    found = [("auto", "auto"), ("CPU", "cpu")]
     for number in range(torch.cuda.device_count()):
         found.append((f"GPU {number}: {torch.cuda.get_device_name(number)}", f"cuda:{number}"))
     if torch.backends.mps.is_available():
@@ -187,7 +183,7 @@ def _status(run: Run) -> str:
     info = read_info(model)
     ended = "Stopped" if run.stopping else "Finished"
     return html.done(
-        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. Predict and Attack offer it."
+        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. It is on Predict now."
     )
 
 

@@ -1,8 +1,8 @@
 """The training process behind the page: `python -m carcls.web.worker FOLDER`, FOLDER holding params.yaml.
 
-It does what the stages download to train do and leaves model.safetensors, history.csv and its test images in
-FOLDER. Standard output carries its progress, a line of JSON each time, and standard error is its log. SIGINT
-stops it with the best epoch kept. So does the end of standard input: the server is gone then, however it went.
+It does what the stages download to train do and leaves model.safetensors, history.csv and its test images
+in FOLDER. Standard output carries its progress, a line of JSON each time, and standard error is its log.
+SIGINT stops it with the best epoch kept. So does the end of standard input: the server is gone then.
 """
 
 import json
@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -24,13 +23,13 @@ from tqdm import tqdm
 from carcls import augment, params
 from carcls.archive import read_index
 from carcls.collect import collect, open_source
-from carcls.device import resolve_device, resolve_precision
+from carcls.device import resolve_device
 from carcls.errors import InputError, reported
 from carcls.files import write_csv
-from carcls.loading import ArchiveSet
-from carcls.model import MEAN, STD, ModelInfo, build, save_model
+from carcls.model import save_backbone, save_model
 from carcls.split import assign
 from carcls.training import Epoch, Recipe, fit
+from carcls.variant import Variant, prepare
 from carcls.weights import backbone
 
 log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ def say(**progress) -> None:
 
 
 def run(settings: params.Params, folder: Path, work: Path) -> None:
-    """Everything from photographs to model.safetensors in `folder`; `work` holds what is needed on the way."""
+    """From photographs to model.safetensors in `folder`; `work` holds what is needed on the way."""
     say(doing="Reading the photographs")
     raw = work / "raw.tar"
     collect(open_source(settings.data, settings.seed, work), raw, settings.data.skip_unreadable)
@@ -81,32 +80,31 @@ def run(settings: params.Params, folder: Path, work: Path) -> None:
     say(doing="Rescaling and augmenting the images")
     sizes = {"image_size": settings.data.image_size, "seed": settings.seed}
     augment.build(raw, split, work / "images", settings=settings.augment, **sizes)
-    train, val = (ArchiveSet(work / f"images/{name}.tar") for name in ("train", "val"))
     for name in ("test.tar", "test.csv"):  # the page offers them as examples
         os.replace(work / "images" / name, folder / name)
 
     arch, config = settings.model.arch, settings.model.config
-    model = build(arch, len(train.classes), seed=settings.seed)
     if settings.configs[config].pretrained:
         say(doing="Fetching the pretrained weights")
-        model.load_state_dict(backbone(settings, arch), strict=False)  # all but the classifier
-    log.info("%d classes, %d training and %d validation images", len(train.classes), len(train), len(val))
-    history = fine_tune(model, train, val, settings, folder / "history.csv")
+        save_backbone(work / f"weights/{arch}.safetensors", backbone(settings, arch))
+    variant = prepare(settings, arch, config, work, resolve_device(settings.train.device))
+    images = f"{len(variant.train)} training and {len(variant.val)} validation images"
+    log.info("%d classes, %s", len(variant.train.classes), images)
+    history = train(variant, folder / "history.csv")
     if not history:
         raise InputError("Stopped before the first epoch had ended: there is no model to keep.")
-    best = max(history, key=lambda epoch: epoch.val_f1)  # the first of equals, as `fit` keeps it
-    info = ModelInfo(arch, config, train.classes, train.size, MEAN, STD, best.val_f1, best.epoch)
-    save_model(folder / "model.safetensors", model, info)
-    log.info("kept epoch %d, validation F1 %.4f", best.epoch, best.val_f1)
+    info = variant.info(history)
+    save_model(folder / "model.safetensors", variant.model, info)
+    log.info("kept epoch %d, validation F1 %.4f", info.epoch, info.val_f1)
 
 
-def fine_tune(model, train: ArchiveSet, val: ArchiveSet, settings: params.Params, csv: Path) -> list[Epoch]:
-    """The epochs of `training.fit`, each written to `csv` as it ends; a Stop ends them early."""
-    recipe = _recipe(settings)
+def train(variant: Variant, csv: Path) -> list[Epoch]:
+    """The epochs of `variant`, each written to `csv` as it ends; a Stop ends them early."""
     say(doing="Preparing the first epoch")
     history: list[Epoch] = []
+    bar = _progress(variant.recipe)
     try:
-        with closing(fit(model, train, val, recipe, bar=_progress(recipe))) as epochs:
+        with closing(fit(variant.model, variant.train, variant.val, variant.recipe, bar=bar)) as epochs:
             for epoch in epochs:
                 log.info("%s", epoch)
                 history.append(epoch)
@@ -116,23 +114,7 @@ def fine_tune(model, train: ArchiveSet, val: ArchiveSet, settings: params.Params
     return history
 
 
-def _recipe(settings: params.Params) -> Recipe:
-    train, device = settings.train, resolve_device(settings.train.device)
-    return Recipe(
-        frozen_layers=settings.configs[settings.model.config].frozen_layers,
-        epochs=train.epochs,
-        patience=train.patience,
-        optimizer=train.optimizer,
-        batch_size=train.batch_size,
-        lr=train.lr,
-        weight_decay=train.weight_decay,
-        device=device,
-        precision=resolve_precision(train.precision, device),
-        seed=settings.seed,
-    )
-
-
-def _progress(recipe: Recipe) -> Callable[..., tqdm]:
+def _progress(recipe: Recipe) -> type[tqdm]:
     """A tqdm for `fit` that says how far training is instead of drawing a bar."""
     start, epoch = time.monotonic(), 0
 
