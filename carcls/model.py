@@ -107,7 +107,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What the model file `path` says of itself, without reading weights. Raises InputError as `load_model`."""
+    """What the model file `path` says of itself; no weights are read. Raises InputError as `load_model`."""
     with _opened(path) as (_, info):
         return info
 

@@ -44,14 +44,15 @@ def attacked(example: Example) -> str:
     """The right half of Figure 5: the first classes before and after, and where the former went."""
     pairs = zip(example.before, example.after, example.rank_after, strict=True)
     rows = "".join(
-        f"<tr><td>{rank}</td><td>{escape(before[0])}</td><td>{before[1]:.4f}</td>"
-        f"<td>{_moved(rank, now)}</td><td>{escape(after[0])}</td><td>{after[1]:.4f}</td></tr>"
+        f"<tr><td>{rank}</td>{_named(*before)}<td>{_moved(rank, now)}</td>{_named(*after)}</tr>"
         for rank, (before, after, now) in enumerate(pairs, start=1)
     )
-    return (
-        '<table class="attacked"><thead><tr><th>#</th><th colspan="2">Before</th><th>Rank</th>'
-        f'<th colspan="2">After</th></tr></thead>{rows}</table>'
-    )
+    head = "<tr><th>#</th><th>Before</th><th>Rank</th><th>After</th></tr>"
+    return f'<table class="attacked"><thead>{head}</thead>{rows}</table>'
+
+
+def _named(name: str, probability: float) -> str:
+    return f'<td>{escape(name)}<div class="probability">{probability:.4f}</div></td>'
 
 
 def _moved(rank: int, now: int) -> str:

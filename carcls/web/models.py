@@ -31,8 +31,8 @@ def _describe(path: Path) -> str:
         info = read_info(path)
     except InputError:
         return f"{name} · not a model of this project"
-    classes = f"{len(info.classes)} classes of {info.image_size} pixels"
-    return f"{name} · {figures.arch_name(info.arch)} · {classes} · val F1 {info.val_f1:.3f}"
+    classes = f"{len(info.classes)} classes · {info.image_size} pixels"
+    return f"{name} · val F1 {info.val_f1:.3f} · {classes} · {figures.arch_name(info.arch)}"
 
 
 def load(choice: str | None) -> Classifier:

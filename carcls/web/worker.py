@@ -57,7 +57,8 @@ def _stop(*_) -> None:
 
 
 def _end_with_server() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: a thread that waits in it breaks the end of the program
+        pass
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(GRACE)
     os._exit(1)

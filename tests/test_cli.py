@@ -1,0 +1,132 @@
+"""The command line as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from carcls.archive import ArchiveReader
+from carcls.evaluation import predict
+from carcls.loading import ArchiveSet
+from carcls.model import MEAN, STD, ModelInfo, build, load_model, save_model
+
+CPU = torch.device("cpu")
+
+
+def carcls(*arguments, folder=ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "carcls.cli", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def test_set(data):
+    return ArchiveSet(data / "images/test.tar")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, test_set):
+    """A model of the demo's classes; BatchNorm has seen images, so that its answers differ."""
+    path = tmp_path_factory.mktemp("models") / "resnet18-scratch.safetensors"
+    network = build("resnet18", 12, seed=1)
+    network.train()(test_set.read(range(len(test_set))).float() / 255)
+    save_model(path, network, ModelInfo("resnet18", "scratch", test_set.classes, 32, MEAN, STD, 0.5, 3))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, data, test_set):
+    """The first four test images as files: b.jpg and c.jpg one folder down, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "more").mkdir()
+    with ArchiveReader(data / "images/test.tar") as reader:
+        for row, name in zip(test_set.index.itertuples(), ("a", "more/b", "more/c", "d"), strict=False):
+            (folder / f"{name}.jpg").write_bytes(reader.read(row.offset, row.size))
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_set):
+    result = carcls("predict", model, pictures, "--json")
+    assert result.returncode == 0, result.stderr
+    answers = json.loads(result.stdout)
+    assert [answer["image"][len(str(pictures)) + 1 :] for answer in answers] == [
+        "a.jpg",
+        "d.jpg",
+        "more/b.jpg",
+        "more/c.jpg",
+    ]
+    places = [0, 3, 1, 2]
+    expected = predict(load_model(model)[0], test_set, CPU)[places].softmax(1)
+    for answer, probabilities in zip(answers, expected, strict=True):
+        for told in answer["top"]:
+            place = test_set.classes.index(told["class"])
+            assert told["probability"] == pytest.approx(probabilities[place].item(), abs=1e-6)
+        told = [row["probability"] for row in answer["top"]]
+        assert len(told) == 12 and told == sorted(told, reverse=True)
+
+
+def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
+    result = carcls("predict", model, pictures / "notes.txt", pictures / "a.jpg", pictures / "none.jpg")
+    assert result.returncode == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"error: {pictures}/notes.txt: not an image this reads")
+    assert second == f"error: {pictures}/none.jpg cannot be read: No such file or directory."
+    heading, *rows = result.stdout.splitlines()
+    assert heading == f"{pictures}/a.jpg"
+    assert [int(row.split()[0]) for row in rows] == list(range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predict", "none.safetensors", "a.jpg"], "none.safetensors is missing"),
+        (["predict", "{pictures}/notes.txt", "a.jpg"], "notes.txt is not a model that this project trained"),
+        (["predict", "{model}", "{pictures}/../{pictures.name}-none"], "cannot be read"),
+        (["export", "none.safetensors"], "none.safetensors is missing"),
+        (["web"], "params.yaml is missing"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, arguments, says):
+    filled = [argument.format(model=model, pictures=pictures) for argument in arguments]
+    result = carcls(*filled, folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ") and says in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_help_pays_for_neither_torch_nor_gradio():
+    code = "import sys, carcls.cli; sys.exit(bool({'torch', 'gradio', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    result = carcls("export", model, path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(path) and list(tmp_path.iterdir()) == [path]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
+    assert told["classes"] == test_set.classes and told["image_size"] == 32
+    pixels = test_set.read(range(len(test_set)))
+    expected = predict(load_model(model)[0], test_set, CPU).numpy()
+    for count in (1, len(test_set)):
+        images = np.ascontiguousarray(pixels[:count].float().numpy() / 255)
+        [logits] = session.run(["logits"], {"images": images})
+        assert np.abs(logits - expected[:count]).max() < 1e-3
+        assert (logits.argmax(1) == expected[:count].argmax(1)).all()
+
+
+def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_path, rng):
+    from carcls.inference import Classifier
+
+    photograph = rng.integers(0, 255, (50, 70, 3), np.uint8)
+    prepared = Classifier.load(model).prepare(cv2.imencode(".png", photograph)[1].tobytes(), "p.png")
+    expected = cv2.resize(photograph[..., ::-1], (32, 32), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(prepared, expected)
