@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro plots test lint clean
+.PHONY: repro plots web test lint clean
 
 repro: .venv/ready
 	. $(BIN)/activate && dvc repro
@@ -11,6 +11,9 @@ repro: .venv/ready
 plots: .venv/ready
 	. $(BIN)/activate && dvc plots show
 	@echo "The plots: $(CURDIR)/dvc_plots/index.html"
+
+web: .venv/ready
+	$(BIN)/carcls web
 
 test: .venv/ready
 	$(BIN)/python -m pytest

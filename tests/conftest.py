@@ -1,5 +1,6 @@
 """A small study's files, made once by the library itself."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from carcls.collect import collect, open_source
 from carcls.split import assign
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,

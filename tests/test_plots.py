@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import BROWSER, ROOT
 
 from carcls import plots_page
 
 PLOTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
 CHARTS = [name for plot in PLOTS if isinstance(plot, dict) for name in plot]
 PICTURES = [plot for plot in PLOTS if isinstance(plot, str)]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")

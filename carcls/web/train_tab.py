@@ -183,7 +183,8 @@ def _status(run: Run) -> str:
     info = read_info(model)
     ended = "Stopped" if run.stopping else "Finished"
     return html.done(
-        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. Choose it on the Predict tab."
+        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. "
+        "Choose it on the Predict tab."
     )
 
 
