@@ -20,6 +20,8 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
     with gr.Row():
         with gr.Column(min_width=320):
             model = gr.Dropdown([], value=None, label="Model, newest first")
+            # Gradio knows the models of when the page was opened only; models.load knows those of now
+            model.preprocess = lambda payload: payload
             picture = gr.Image(
                 label="Picture",
                 type="filepath",

@@ -62,9 +62,11 @@ def build(runs: Runs) -> FastAPI:
             return PlainTextResponse("There is no report yet: `dvc repro` makes it.", 404)
         return FileResponse(compare_tab.REPORT, media_type="text/html")
 
+    page = app.build(runs)
+    page.has_launched = True  # only then does Gradio refuse files that were not uploaded
     return gr.mount_gradio_app(
         site,
-        app.build(runs),
+        page,
         path="/",
         server_name=HOST,
         footer_links=[],
