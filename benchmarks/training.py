@@ -2,7 +2,7 @@
 
 ResNet-18 from scratch, AdamW, batches of 32. The peers read photographs as their users do: a plain PyTorch
 loop (ImageFolder, PIL, float32), timm's loader and model, fastai's learner. carcls reads the archive that its
-stage `augment` makes of them, and also scores 32 validation images after each epoch. Nobody augments while
+stage `augment` makes of them, and also scores two validation images after each epoch. Nobody augments while
 training. Worker processes, which bring nothing on two cores, are used where `--workers` asks for them. Each
 contender has a process of its own, trains on 64 images unmeasured and then takes turns with the others.
 
@@ -31,7 +31,7 @@ from carcls import archive, images
 
 BATCH_SIZE, LR, WEIGHT_DECAY = 32, 1e-3, 0.01
 
-# No module that imports carcls.device is imported up here: it makes PyTorch deterministic, peers and all.
+# No module that imports carcls.device is imported up here: what it sets (determinism, memory) is for us alone.
 
 
 def main() -> None:
