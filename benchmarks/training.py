@@ -31,7 +31,7 @@ from carcls import archive, images
 
 BATCH_SIZE, LR, WEIGHT_DECAY = 32, 1e-3, 0.01
 
-# No module that imports carcls.device is imported up here: what it sets (determinism, memory) is for us alone.
+# No module that imports carcls.device is imported up here: what it sets (determinism, memory) is ours alone.
 
 
 def main() -> None:

@@ -10,18 +10,13 @@ import pytest
 import torch
 from conftest import ROOT
 
+from carcls import cli
 from carcls.archive import ArchiveReader
 from carcls.evaluation import predict
 from carcls.loading import ArchiveSet
 from carcls.model import MEAN, STD, ModelInfo, build, load_model, save_model
 
 CPU = torch.device("cpu")
-
-
-def carcls(*arguments, folder=ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "carcls.cli", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +46,9 @@ def pictures(tmp_path_factory, data, test_set):
     return folder
 
 
-def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_set):
-    result = carcls("predict", model, pictures, "--json")
-    assert result.returncode == 0, result.stderr
-    answers = json.loads(result.stdout)
+def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_set, capsys):
+    cli.main(["predict", str(model), str(pictures), "--json"])
+    answers = json.loads(capsys.readouterr().out)
     assert [answer["image"][len(str(pictures)) + 1 :] for answer in answers] == [
         "a.jpg",
         "d.jpg",
@@ -72,7 +66,9 @@ def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_s
 
 
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
-    result = carcls("predict", model, pictures / "notes.txt", pictures / "a.jpg", pictures / "none.jpg")
+    images = [pictures / name for name in ("notes.txt", "a.jpg", "none.jpg")]
+    command = [sys.executable, "-m", "carcls.cli", "predict", model, *images]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     first, second = result.stderr.splitlines()
     assert first.startswith(f"error: {pictures}/notes.txt: not an image this reads")
@@ -92,12 +88,13 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
         (["web"], "params.yaml is missing"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, arguments, says):
-    filled = [argument.format(model=model, pictures=pictures) for argument in arguments]
-    result = carcls(*filled, folder=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ") and says in result.stderr
-    assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([argument.format(model=model, pictures=pictures) for argument in arguments])
+    sentence = ended.value.code  # which Python prints, and exits with status 1
+    assert sentence.startswith("error: ") and says in sentence
+    assert len(sentence.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
 def test_help_pays_for_neither_torch_nor_gradio():
@@ -105,12 +102,11 @@ def test_help_pays_for_neither_torch_nor_gradio():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set):
+def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"
-    result = carcls("export", model, path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == str(path) and list(tmp_path.iterdir()) == [path]
+    cli.main(["export", str(model), str(path)])
+    assert capsys.readouterr().out.splitlines()[-1] == str(path) and list(tmp_path.iterdir()) == [path]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
     assert told["classes"] == test_set.classes and told["image_size"] == 32

@@ -83,6 +83,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()
     except (OSError, OverflowError):
         raise InputError(f"Port {port} cannot be used: free it or choose another with --port.") from None
     return listener
