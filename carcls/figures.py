@@ -112,7 +112,7 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
             axes.set_title(f"{arch_name(arch)} {config}")
             axes.plot(history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], label="train")
             axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], label="val")
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             axes.tick_params(labelbottom=True, labelleft=True)
     grid[0, 0].set_ylim(0, 1.02 if measure == "f1" else None)
     figure.supxlabel("Epoch", fontsize=9)
@@ -140,7 +140,7 @@ def training_curve(history: pd.DataFrame, measure: str) -> Figure:
     axes.set_xlabel("Epoch")
     axes.set_ylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure])
     axes.set_ylim(0, 1.02 if measure == "f1" else None)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend()
     return figure
 
@@ -167,7 +167,7 @@ def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[t
     for place, axes in enumerate(grid[: len(archs)]):
         axes.set_title(arch_name(archs[place]), fontweight="bold")
         axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.tick_params(labelbottom=True, labelleft=place % columns == 0)
         if place % columns == 0:
             axes.set_ylabel(label)

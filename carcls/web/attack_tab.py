@@ -28,7 +28,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) ->
                 format="png",
                 interactive=False,
                 height=260,
-                min_width=160,
+                min_width=300,
                 buttons=[],
                 elem_classes="pixels",
             )
