@@ -31,8 +31,8 @@ def _describe(path: Path) -> str:
         info = read_info(path)
     except InputError:
         return f"{name} · not a model of this project"
-    classes = f"{len(info.classes)} classes · {info.image_size} pixels"
-    return f"{name} · val F1 {info.val_f1:.3f} · {classes} · {figures.arch_name(info.arch)}"
+    arch = "" if info.arch in name else f" · {figures.arch_name(info.arch)}"
+    return f"{name}{arch} · val F1 {info.val_f1:.3f} · {len(info.classes)} classes · {info.image_size} pixels"
 
 
 def load(choice: str | None) -> Classifier:
