@@ -110,8 +110,8 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
                 axes.set_axis_off()
                 continue
             axes.set_title(f"{arch_name(arch)} {config}")
-            axes.plot(history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], label="train")
-            axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], label="val")
+            axes.plot(history.epoch, history[f"train_{measure}"], ".--", color=COLOURS[1], label="train")
+            axes.plot(history.epoch, history[f"val_{measure}"], ".-", color=COLOURS[0], label="val")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             axes.tick_params(labelbottom=True, labelleft=True)
     grid[0, 0].set_ylim(0, 1.02 if measure == "f1" else None)
