@@ -168,7 +168,8 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     server.archives["a/b"] = zipped(class_folders("") | {"large": os.urandom(4_000_000)})
     server.hold_at = 2_500_000
     program = (
-        "import pathlib; from carcls.sources.kaggle import open_kaggle; "
+        "import pathlib, signal; from carcls.sources.kaggle import open_kaggle; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits it ignored
         f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

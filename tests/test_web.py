@@ -367,6 +367,7 @@ def test_stop_keeps_the_best_epoch_within_seconds(page, project):
 
 
 def load_picture(page, path: Path) -> None:
+    page.locator(".thumbnail-item").first.wait_for()  # the model is chosen
     page.locator("input[type=file]").first.set_input_files(path)
 
 
