@@ -74,7 +74,8 @@ def test_two_processes_train_as_one_does(data, tmp_path, frozen_layers, lr):
 
 
 def test_a_process_that_fails_ends_the_launch_with_its_status_and_nothing_more_to_read(tmp_path):
-    ended = launch(tmp_path, "import sys; sys.exit('error: one sentence')")
+    # one write a line: those of two processes do not mix
+    ended = launch(tmp_path, "import os, sys; os.write(2, b'error: one sentence\\n'); sys.exit(1)")
     assert ended.returncode == 1
     assert set(ended.stderr.splitlines()) == {"error: one sentence"}
 

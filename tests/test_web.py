@@ -398,7 +398,7 @@ def test_several_pictures_give_a_table_to_download(page, project):
     open_tab(page, "Predict")
     page.get_by_text("Several pictures at once").click()
     files = [project / "photo.png", project / "text.png"]
-    page.locator("input[type=file]").last.set_input_files(files)
+    page.locator("input[type=file][multiple]").set_input_files(files)
     page.get_by_text("text.png: not an image this reads").wait_for()
     with page.expect_download() as download:
         page.get_by_text("Download the table (CSV)").click()
