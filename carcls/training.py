@@ -218,12 +218,15 @@ def train_epoch(
     processes = distributed.size()
     order = _order(len(inputs.images), recipe, number)
     shares = [batch[distributed.rank() :: processes] for batch in order]
+    actual = inputs.images.labels[torch.cat(shares)]
+    # one tensor: small ones left behind by every step would split the memory that the next step uses again
+    predicted = torch.empty_like(actual, device=recipe.device)
     trained.train()
     loss_sum = torch.zeros((), device=recipe.device)
-    predicted = []
     with _bar(bar, recipe, number, total=sum(map(len, order))) as progress:
         loader = batches(inputs.images, shares, recipe.device)
-        for whole, (batch, labels) in zip(order, loader, strict=True):
+        answers = predicted.split([len(share) for share in shares])
+        for whole, (batch, labels), answer in zip(order, loader, answers, strict=True):
             with autocast(recipe.device, recipe.precision):
                 logits = trained(inputs.prepare(batch))
             loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
@@ -233,11 +236,10 @@ def train_epoch(
             optimizer.step()
             # kept on the device: reading a number here would make the device wait for every step
             loss_sum += loss.detach()
-            predicted.append(logits.detach().argmax(1))
+            answer.copy_(logits.argmax(1))
             if progress.update(len(whole)):  # drawn anew, which is ten times a second at most
                 progress.set_postfix(loss=loss.item() / len(labels), refresh=False)
-    actual = inputs.images.labels[torch.cat(shares)]
-    results = distributed.gather((loss_sum.item(), torch.cat(predicted).cpu(), actual))
+    results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
     losses, predicted, actual = zip(*results, strict=True)
     return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(predicted), torch.cat(actual))
 
