@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -67,7 +67,8 @@ class ArchiveSet(ImageSet):
         self.size = self._decode(0).shape[0]
         self._images = None
         if len(self) * 3 * self.size**2 <= MEMORY_LIMIT:
-            self._images = self._read(range(len(self)))
+            with ThreadPoolExecutor(THREADS) as pool:
+                self._images = self._read(range(len(self)), pool.map)
 
     def read(self, places: Sequence[int]) -> Tensor:
         return self._images[places] if self.in_memory else self._read(places)
@@ -77,10 +78,14 @@ class ArchiveSet(ImageSet):
         data = np.frombuffer(self._reader.read(*self._spans[place]), np.uint8)
         return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
 
-    def _read(self, places: Sequence[int]) -> Tensor:
+    def _read(self, places: Sequence[int], over: Callable = map) -> Tensor:
+        """The images at `places`; `over` applies a function to each of them."""
         images = np.empty((len(places), self.size, self.size, 3), np.uint8)
-        for row, place in enumerate(places):
+
+        def fill(row: int, place: int) -> None:
             images[row] = self._decode(int(place))
+
+        deque(over(fill, range(len(places)), places), maxlen=0)
         return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 

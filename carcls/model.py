@@ -43,8 +43,8 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
 def normalise(images: Tensor) -> Tensor:
     """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 the model takes."""
     if images.dtype == torch.uint8:
-        images = images.float() / 255
-    return (images - MEAN) / STD
+        images = images.float().div_(255)
+    return (images - MEAN).div_(STD)
 
 
 def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -83,6 +83,9 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
     part applied to the output of the first is the model.
     """
     layers = list(model.children())
+    relu = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
+    # the greatest of a window above 0 is what is above 0 of the greatest, of which there are a quarter as many
+    layers[relu : relu + 2] = reversed(layers[relu : relu + 2])
     while frozen_layers and not list(layers[frozen_layers].parameters()):
         frozen_layers += 1
     frozen = nn.Sequential(*layers[:frozen_layers]).requires_grad_(False).eval()

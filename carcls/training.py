@@ -98,7 +98,7 @@ def fit(
             parallel = distributed.parallel(trained)
             while not run.is_over():
                 number = len(run.history) + 1
-                train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.optimizer, recipe, bar)
+                train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
                 if not math.isfinite(train_loss):
                     raise InputError(
                         f"The training loss was {train_loss} in epoch {number}: lower lr, it is {recipe.lr}."
@@ -118,15 +118,22 @@ class Run:
     def __init__(self, trained: nn.Module, recipe: Recipe) -> None:
         self.recipe = recipe
         self.history: list[Epoch] = []
-        self.optimizer = OPTIMIZERS[recipe.optimizer](
-            trained.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
         self._trained = trained
-        self._schedule = CosineAnnealingLR(self.optimizer, recipe.epochs)
+        self._dense = [_dense(parameter.detach()) for parameter in trained.parameters()]
+        self._optimizer = OPTIMIZERS[recipe.optimizer](
+            self._dense, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._schedule = CosineAnnealingLR(self._optimizer, recipe.epochs)
         self._best_weights: dict[str, Tensor] = {}
 
     def lr(self) -> float:
-        return self.optimizer.param_groups[0]["lr"]
+        return self._optimizer.param_groups[0]["lr"]
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        for dense, parameter in zip(self._dense, self._trained.parameters(), strict=True):
+            dense.grad = _dense(parameter.grad)
+        self._optimizer.step()
 
     def is_over(self) -> bool:
         done = len(self.history)
@@ -154,7 +161,7 @@ class Run:
                 "history": [asdict(epoch) for epoch in self.history],
                 "weights": self._trained.state_dict(),
                 "best_weights": None if improved else self._best_weights,
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
                 "schedule": self._schedule.state_dict(),
             }
         )
@@ -167,9 +174,14 @@ class Run:
             self.history = [Epoch(**epoch) for epoch in state["history"]]
             self._trained.load_state_dict(state["weights"])
             self._best_weights = state["best_weights"] or state["weights"]
-            self.optimizer.load_state_dict(state["optimizer"])
+            self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
         return list(self.history)
+
+
+def _dense(weights: Tensor) -> Tensor:
+    """`weights`, channels last in memory, seen in the order they lie: others a fused optimizer copies first."""
+    return weights.permute(0, 2, 3, 1) if weights.dim() == 4 else weights
 
 
 def best_epoch(history: list[Epoch]) -> Epoch:
@@ -210,11 +222,14 @@ def train_epoch(
     trained: nn.Module,
     inputs: Inputs,
     number: int,
-    optimizer: torch.optim.Optimizer,
+    step: Callable[[], None],
     recipe: Recipe,
     bar: type[tqdm],
 ) -> tuple[float, float]:
-    """Epoch `number`: the mean loss over images and the macro F1 of the predictions made on the way."""
+    """Epoch `number`: the mean loss over images and the macro F1 of the predictions made on the way.
+
+    `step` changes the weights of `trained` by their gradients.
+    """
     processes = distributed.size()
     order = _order(len(inputs.images), recipe, number)
     shares = [batch[distributed.rank() :: processes] for batch in order]
@@ -230,10 +245,10 @@ def train_epoch(
             with autocast(recipe.device, recipe.precision):
                 logits = trained(inputs.prepare(batch))
             loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
-            optimizer.zero_grad()
+            trained.zero_grad()
             # processes average their gradients, which shall be those of the mean over the whole batch
             (loss * (processes / len(whole))).backward()
-            optimizer.step()
+            step()
             # kept on the device: reading a number here would make the device wait for every step
             loss_sum += loss.detach()
             answer.copy_(logits.argmax(1))
