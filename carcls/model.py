@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from carcls import convolution
 from carcls.device import fork_seed
 from carcls.errors import InputError
 from carcls.files import write_bytes
@@ -37,6 +38,7 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
     """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
     with fork_seed(seed, "weights", arch):
         model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
+    convolution.replace(model)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -84,7 +86,7 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
     """
     layers = list(model.children())
     relu = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
-    # the greatest of a window above 0 is what is above 0 of the greatest, of which there are a quarter as many
+    # pooling first gives the same numbers and leaves the ReLU a quarter of them
     layers[relu : relu + 2] = reversed(layers[relu : relu + 2])
     while frozen_layers and not list(layers[frozen_layers].parameters()):
         frozen_layers += 1

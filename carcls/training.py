@@ -180,7 +180,7 @@ class Run:
 
 
 def _dense(weights: Tensor) -> Tensor:
-    """`weights`, channels last in memory, seen in the order they lie: others a fused optimizer copies first."""
+    """`weights`, seen in the order they lie in memory: what is in another, a fused optimizer copies first."""
     return weights.permute(0, 2, 3, 1) if weights.dim() == 4 else weights
 
 

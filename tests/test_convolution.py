@@ -1,0 +1,69 @@
+import pytest
+import torch
+from torch import nn
+
+from carcls import convolution
+from carcls.model import build
+
+
+def gradients(layer, images):
+    """The output of `layer`, and the gradients of images and weights for an uneven sum of it."""
+    images = images.clone(memory_format=torch.channels_last).requires_grad_()
+    layer.weight.grad = None
+    output = layer(images)
+    shape = output.shape
+    uneven = torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(output.dtype)
+    (output * uneven).sum().backward()
+    return output.detach(), images.grad, layer.weight.grad
+
+
+def close(one, other):
+    return torch.allclose(one.float(), other.float(), atol=0.02 * other.float().abs().max().item())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_product_is_the_gradient(stride, size, monkeypatch):
+    torch.manual_seed(1)
+    layer = nn.Conv2d(96, 64, 3, stride=stride, padding=1, bias=False).to(memory_format=torch.channels_last)
+    images = torch.randn(3, 96, size, size).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = gradients(layer, images)
+        convolution.replace(nn.Sequential(layer))
+        products = []
+        apply = convolution._ByProduct.apply
+        monkeypatch.setattr(
+            convolution._ByProduct, "apply", lambda *given: products.append(1) or apply(*given)
+        )
+        found = gradients(layer, images)
+    assert len(products) == 1
+    assert torch.equal(found[0], expected[0])
+    assert close(found[1], expected[1]) and close(found[2], expected[2])
+    assert found[2].dtype == torch.float32
+
+
+def test_wide_maps_and_float32_are_left_to_pytorch(monkeypatch):
+    monkeypatch.setattr(convolution._ByProduct, "apply", None)  # calling it would fail
+    layer = nn.Conv2d(4, 8, 3, padding=1)
+    convolution.replace(nn.Sequential(layer))
+    layer(torch.zeros(1, 4, 2, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.zeros(1, 4, 20, 20).bfloat16())
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_a_whole_model_keeps_its_gradients(arch):
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last)
+    found = []
+    for restore in (True, False):
+        model = build(arch, 3, seed=1)
+        for layer in model.modules():
+            if restore and isinstance(layer, convolution.Conv2d):
+                layer.__class__ = nn.Conv2d
+        with torch.autocast("cpu", torch.bfloat16):
+            model(images).float().square().sum().backward()
+        found.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in found[0].items():
+        difference = (found[1][name] - gradient).norm() / gradient.norm().clamp_min(1e-6)
+        assert difference < 0.05, name
