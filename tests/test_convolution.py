@@ -65,3 +65,9 @@ def test_a_whole_model_keeps_its_gradients(arch):
     for name, gradient in found[0].items():
         difference = (found[1][name] - gradient).norm() / gradient.norm().clamp_min(1e-6)
         assert difference < 0.05, name
+
+
+def test_a_model_is_exported_for_any_number_of_images():
+    model, images = build("resnet18", 3, seed=1).eval(), torch.zeros(2, 3, 32, 32)
+    exported = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    assert exported.module()(torch.zeros(300, 3, 32, 32)).shape == (300, 3)
