@@ -53,6 +53,18 @@ def test_both_parts_in_a_row_are_the_model(model, pixels, frozen_layers):
         assert torch.equal(trained(frozen(normalise(pixels))), model(normalise(pixels)))
 
 
+def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
+    found = []
+    for in_parts in (False, True):
+        model = build("resnet18", 3, seed=5)
+        frozen, trained = split_frozen(model, 0)
+        network = trained if in_parts else model
+        network(frozen(normalise(pixels))).square().sum().backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for whole, parts in zip(*found, strict=True):
+        assert torch.equal(whole, parts)
+
+
 @pytest.mark.parametrize(
     ("frozen_layers", "trainable"),
     [
