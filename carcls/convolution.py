@@ -45,7 +45,12 @@ class _ByProduct(torch.autograd.Function):
 
 
 def replace(model: nn.Module) -> None:
-    """Make the 3 x 3 convolutions of a ResNet those of this module; nothing else of them changes."""
+    """Make the convolutions of `model` that `Conv2d` is for of that class; nothing else of them changes."""
     for layer in model.modules():
-        if type(layer) is nn.Conv2d and layer.kernel_size == (3, 3) and layer.groups == 1:
+        if type(layer) is nn.Conv2d and _is_plain(layer):
             layer.__class__ = Conv2d
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    square = layer.kernel_size == (3, 3) and layer.padding == layer.dilation == (1, 1)
+    return square and layer.groups == 1 and layer.bias is None and layer.padding_mode == "zeros"

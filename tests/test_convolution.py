@@ -42,11 +42,28 @@ def test_the_product_is_the_gradient(stride, size, monkeypatch):
 
 def test_wide_maps_and_float32_are_left_to_pytorch(monkeypatch):
     monkeypatch.setattr(convolution._ByProduct, "apply", None)  # calling it would fail
-    layer = nn.Conv2d(4, 8, 3, padding=1)
+    layer = nn.Conv2d(4, 8, 3, padding=1, bias=False)
     convolution.replace(nn.Sequential(layer))
     layer(torch.zeros(1, 4, 2, 2))
     with torch.autocast("cpu", torch.bfloat16):
         layer(torch.zeros(1, 4, 20, 20).bfloat16())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"bias": True},
+        {"groups": 2},
+        {"padding": 0},
+        {"padding": 2, "dilation": 2},
+        {"padding_mode": "circular"},
+    ],
+)
+def test_convolutions_of_another_kind_are_left_alone(other):
+    settings = {"padding": 1, "bias": False} | other
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, **settings), nn.Conv2d(4, 8, 3, padding=1, bias=False))
+    convolution.replace(model)
+    assert [type(layer) for layer in model] == [nn.Conv2d, convolution.Conv2d]
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d"])
