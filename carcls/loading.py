@@ -26,7 +26,7 @@ class ImageSet:
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        """`images`: uint8 of shape (n, 3, size, size)."""
+        """`images`: uint8 of shape (n, 3, size, size), or what frozen layers made of such: (n, c, h, w)."""
         self.labels = labels
         self.size = images.shape[-1]
         self._images = images
@@ -48,7 +48,9 @@ class ImageSet:
 
     def read(self, places: Sequence[int]) -> Tensor:
         """The images at `places`: uint8, (len(places), 3, size, size), channels last."""
-        return self._images[places]
+        # copies whole images, where indexing with `places` would pick every number by itself
+        rows = self._images.permute(0, 2, 3, 1).index_select(0, torch.as_tensor(places))
+        return rows.permute(0, 3, 1, 2)
 
 
 class ArchiveSet(ImageSet):
@@ -71,7 +73,7 @@ class ArchiveSet(ImageSet):
                 self._images = self._read(range(len(self)), pool.map)
 
     def read(self, places: Sequence[int]) -> Tensor:
-        return self._images[places] if self.in_memory else self._read(places)
+        return super().read(places) if self.in_memory else self._read(places)
 
     def _decode(self, place: int) -> np.ndarray:
         # these are our own JPEGs: no other format, no orientation, checked when they were written

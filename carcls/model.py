@@ -45,7 +45,7 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
 def normalise(images: Tensor) -> Tensor:
     """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 the model takes."""
     if images.dtype == torch.uint8:
-        images = images.float().div_(255)
+        return images.float().div_(255).sub_(MEAN).div_(STD)
     return (images - MEAN).div_(STD)
 
 
