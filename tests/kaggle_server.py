@@ -1,6 +1,5 @@
 """Kaggle's download service on the loopback interface, for the real client, and archives to put into it."""
 
-import contextlib
 import http.server
 import io
 import json
@@ -133,10 +132,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _wait(self) -> None:
         self.wfile.flush()
-        # A client that is killed with bytes unread resets the connection instead of closing it.
-        with contextlib.suppress(ConnectionResetError):
-            self.connection.recv(1)
-        self.server.hung_up.set()
+        try:
+            gone = self.connection.recv(1) == b""
+        except ConnectionResetError:  # how a client that is killed with bytes unread hangs up
+            gone = True
+        if gone:
+            self.server.hung_up.set()
         self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:

@@ -352,15 +352,16 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     assert left == {"history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"}
 
 
-def test_stop_keeps_the_best_epoch_of_those_done(page, project):
+def test_stop_keeps_the_best_epoch_within_seconds(page, project):
     fill_form(page, 400, "stopped")
     page.get_by_role("button", name="Train").click()
     page.get_by_text(re.compile(r"results/stopped: epoch [2-9] of 400")).wait_for()
     assert page.get_by_role("button", name="Train").is_disabled()
+    started = time.monotonic()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped: results/stopped/model.safetensors has epoch").wait_for()
+    assert time.monotonic() - started < 6
     history = pd.read_csv(project / "results/stopped/history.csv")
-    assert len(history) < 400
     _, info = load_model(project / "results/stopped/model.safetensors")
     assert info.epoch == history.val_f1.idxmax() + 1
 
