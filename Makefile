@@ -22,10 +22,10 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-.venv/ready: pyproject.toml constraints.txt carcls/plots_page.py
+.venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m carcls.plots_page .dvc/plots/page.html
+	$(BIN)/python -m carcls.study.plots_page .dvc/plots/page.html
 	$(BIN)/dvc config --quiet --local plots.html_template plots/page.html
 	touch $@
 

@@ -27,7 +27,8 @@ import cv2
 import numpy as np
 
 from benchmarks.common import described, machine, photographs, table
-from carcls import augment, images, params
+from carcls import params, process
+from carcls.data import augment, images
 
 SIZE = 400
 QUALITY = 95
@@ -44,6 +45,7 @@ DEFAULTS = params.Operations.model_validate(  # Albumentations 2.0.8's
 
 
 def main() -> None:
+    process.set_up()
     arguments = _arguments()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from carcls import images
-from carcls.sources import demo
+from carcls.data import images
+from carcls.data.sources import demo
 
 
 def photographs(path: Path | None, count: int) -> list[bytes]:

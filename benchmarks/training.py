@@ -27,11 +27,12 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 
 from benchmarks.common import machine, table
-from carcls import archive, images
+from carcls import process
+from carcls.data import archive, augment, images
 
 BATCH_SIZE, LR, WEIGHT_DECAY = 32, 1e-3, 0.01
 
-# No module that imports carcls.device is imported up here: what it sets (determinism, memory) is ours alone.
+# What process.set_up sets (determinism, memory) is ours alone: our contenders call it, the peers do not.
 
 
 def main() -> None:
@@ -79,10 +80,10 @@ def _write_archive(tar: Path, photographs: list[Path], size: int) -> None:
     """`photographs` as the stage `augment` keeps originals."""
     classes = sorted({photograph.parent.name for photograph in photographs})
     numbered = sorted((photograph.parent.name, i, photograph) for i, photograph in enumerate(photographs))
-    with archive.create(tar, ["label", "class"]) as writer:
+    with archive.create(tar, augment.COLUMNS) as writer:
         for name, number, photograph in numbered:
             image = images.resize(images.decode(photograph.read_bytes(), photograph.name), size)
-            row = {"label": classes.index(name), "class": name}
+            row = {"label": classes.index(name), "class": name, "source": photograph.name, "operations": ""}
             writer.add(f"{name}/{number:05}.jpg", images.encode(image, 95), **row)
 
 
@@ -90,10 +91,11 @@ def _write_archive(tar: Path, photographs: list[Path], size: int) -> None:
 
 
 def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> float:
-    from carcls.loading import ArchiveSet
-    from carcls.model import build
-    from carcls.training import fit
+    from carcls.learning.loading import ArchiveSet
+    from carcls.learning.model import build
+    from carcls.learning.training import fit
 
+    process.set_up()
     val = ArchiveSet(folder / f"val-{size}.tar")
     start = time.perf_counter()
     train = ArchiveSet(folder / f"{name}-{size}.tar")
@@ -106,8 +108,8 @@ def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> flo
 def _recipe(frozen: int, epochs: int, precision: str = "auto", seed: int = 1):
     import torch
 
-    from carcls.device import resolve_precision
-    from carcls.training import Recipe
+    from carcls.learning.device import resolve_precision
+    from carcls.learning.training import Recipe
 
     device = torch.device("cpu")
     return Recipe(
@@ -271,11 +273,12 @@ def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _parts(arguments: argparse.Namespace, folder: Path) -> None:
-    from carcls.attack import attack
-    from carcls.evaluation import predict
-    from carcls.loading import ArchiveSet
-    from carcls.model import build
+    from carcls.learning.attack import attack
+    from carcls.learning.evaluation import predict
+    from carcls.learning.loading import ArchiveSet
+    from carcls.learning.model import build
 
+    process.set_up()
     rows = []
     for statement in ("import torch", "import torch, torchvision", "import stages.train"):
         start = time.perf_counter()
@@ -306,10 +309,11 @@ def _rate(start: float, count: int) -> str:
 
 
 def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
-    from carcls.loading import ArchiveSet
-    from carcls.model import build, load_backbone
-    from carcls.training import fit
+    from carcls.learning.loading import ArchiveSet
+    from carcls.learning.model import build, load_backbone
+    from carcls.learning.training import fit
 
+    process.set_up()
     size = arguments.sizes[0]
     photographs = sorted(arguments.path.rglob("*.jpg"))
     for name, part in (("train", [p for i, p in enumerate(photographs) if i % 3]), ("val", photographs[::3])):

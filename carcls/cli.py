@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from carcls.data.sources.layout import is_photograph
 from carcls.errors import InputError, reported
-from carcls.sources.layout import is_photograph
+from carcls.process import set_up
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,8 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from carcls.inference import Classifier
+    from carcls.learning.inference import Classifier
 
+    set_up()
     classifier = Classifier.load(arguments.model)
     refused, answers = [], []
     for path in _files(arguments.images):
@@ -91,8 +93,9 @@ def _read(path: Path) -> bytes:
 
 def _export(arguments: argparse.Namespace) -> None:
     _need("onnx", "onnx", "onnxscript")
-    from carcls.export import export
+    from carcls.learning.export import export
 
+    set_up()
     onnx = arguments.onnx or arguments.model.with_suffix(".onnx")
     export(arguments.model, onnx)
     print(onnx)
@@ -100,8 +103,12 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _web(arguments: argparse.Namespace) -> None:
     _need("web", "gradio")
+    from carcls.web import keep_gradio_offline
+
+    keep_gradio_offline()
     from carcls.web.server import serve
 
+    set_up()
     serve(arguments.port)
 
 

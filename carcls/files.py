@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # who writes no table does not pay for pandas
+    import pandas as pd
 
 
 @contextmanager
@@ -41,6 +43,8 @@ def write_json(path: Path, content: Mapping) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """`frame` without its index, floats at the shortest digits that read back as the same float64."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+def write_csv(path: Path, table: "pd.DataFrame | Iterable[Mapping]") -> None:
+    """`table`, or its rows, without an index, floats at the shortest digits that read back as the same."""
+    import pandas as pd
+
+    write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import carcls
+from carcls import process
 from carcls.errors import InputError, reported
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
         started = time.monotonic()
         with reported():
             _check_library()
+            process.set_up()
             main(**arguments)
             log.debug("took %.1f s", time.monotonic() - started)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from carcls import params
-from carcls.augment import build
+from carcls.data.augment import build
 from stages import stage
 
 

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from carcls import params
-from carcls.collect import collect, open_source
-from carcls.sources.kaggle import forget
+from carcls.data.collect import collect, open_source
+from carcls.data.sources.kaggle import forget
 from stages import stage
 
 DOWNLOADS = Path("data/.kaggle")  # kept through a kill, so that a download resumes

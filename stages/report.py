@@ -4,7 +4,7 @@ from pathlib import Path
 
 from carcls import params
 from carcls.files import write_text
-from carcls.report import build
+from carcls.study.report import build
 from stages import stage
 
 

@@ -3,13 +3,12 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
-
-from carcls import distributed, params
-from carcls.device import resolve_device
+from carcls import params
 from carcls.files import write_csv, write_json
-from carcls.model import save_model
-from carcls.variant import prepare
+from carcls.learning import distributed
+from carcls.learning.device import resolve_device
+from carcls.learning.model import save_model
+from carcls.learning.variant import prepare
 from stages import log, stage
 
 
@@ -24,7 +23,7 @@ def main(arch: str, config: str) -> None:
             history.append(epoch)
             if distributed.is_main():
                 log.info("%s, %s", name, epoch)
-                write_csv(Path(f"plots/history/{name}.csv"), pd.DataFrame(map(asdict, history)))
+                write_csv(Path(f"plots/history/{name}.csv"), list(map(asdict, history)))
         if distributed.is_main():
             write_json(Path(f"metrics/train/{name}.json"), variant.metrics(history))
             save_model(Path(f"models/{name}.safetensors"), variant.model, variant.info(history))

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.model import save_backbone
-from carcls.weights import backbone
+from carcls.learning.model import save_backbone
+from carcls.learning.weights import backbone
 from stages import stage
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from carcls import augment, params
-from carcls.archive import read_index
-from carcls.collect import collect, open_source
-from carcls.split import assign
+from carcls import params, process
+from carcls.data import augment
+from carcls.data.archive import read_index
+from carcls.data.collect import collect, open_source
+from carcls.data.split import assign
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -37,6 +38,12 @@ def shrunken(changes: dict | None = None) -> params.Params:
             section = section[key]
         section[path[-1]] = value
     return params.Params.model_validate(content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def set_up() -> None:
+    """The tests are an entry point too."""
+    process.set_up()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import torch
 from conftest import ROOT
 
 from carcls import cli
-from carcls.archive import ArchiveReader
-from carcls.evaluation import predict
-from carcls.loading import ArchiveSet
-from carcls.model import MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.data.archive import ArchiveReader, read_index
+from carcls.learning.evaluation import predict
+from carcls.learning.loading import ArchiveSet
+from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
 
 CPU = torch.device("cpu")
 
@@ -39,8 +39,9 @@ def pictures(tmp_path_factory, data, test_set):
     """The first four test images as files: b.jpg and c.jpg one folder down, and a file that is no image."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "more").mkdir()
+    index = read_index(data / "images/test.tar")
     with ArchiveReader(data / "images/test.tar") as reader:
-        for row, name in zip(test_set.index.itertuples(), ("a", "more/b", "more/c", "d"), strict=False):
+        for row, name in zip(index.itertuples(), ("a", "more/b", "more/c", "d"), strict=False):
             (folder / f"{name}.jpg").write_bytes(reader.read(row.offset, row.size))
     (folder / "notes.txt").write_text("no image")
     return folder
@@ -120,7 +121,7 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
 
 
 def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_path, rng):
-    from carcls.inference import Classifier
+    from carcls.learning.inference import Classifier
 
     photograph = rng.integers(0, 255, (50, 70, 3), np.uint8)
     prepared = Classifier.load(model).prepare(cv2.imencode(".png", photograph)[1].tobytes(), "p.png")

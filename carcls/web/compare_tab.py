@@ -6,7 +6,8 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
-from carcls import figures, paper
+from carcls.study import figures, paper
+from carcls.study.wording import score, variant_name
 from carcls.web import html
 
 METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
@@ -45,10 +46,9 @@ def show() -> str:
 
 
 def _row(variant: str, metrics: dict) -> tuple:
-    arch, _, config = variant.partition("-")
-    scores = [f"{metrics[key]:.4f}" for key in ("val_f1", "val_loss", "train_f1", "train_loss")]
+    scores = [score(metrics[key]) for key in ("val_f1", "val_loss", "train_f1", "train_loss")]
     return (
-        f"{figures.arch_name(arch)} {config}",
+        variant_name(variant),
         *scores,
         metrics["epoch"],
         f"{metrics['trainable_parameters']:,}",
@@ -58,9 +58,9 @@ def _row(variant: str, metrics: dict) -> tuple:
 def _tested() -> str:
     """A table of the chosen variant on the test set, clean and attacked; nothing before there is one."""
     rows = []
-    for label, name, prefix in (("clean", "test", "test_"), ("under FGSM", "fgsm", "fgsm_")):
-        path = METRICS / f"{name}.json"
+    for label, file, prefix in (("clean", "test", "test_"), ("under FGSM", "fgsm", "fgsm_")):
+        path = METRICS / f"{file}.json"
         if path.exists():
             metrics = json.loads(path.read_text())
-            rows.append((f"Test set, {label}", *(f"{metrics[prefix + score]:.4f}" for score in SCORES)))
+            rows.append((f"Test set, {label}", *(score(metrics[prefix + name]) for name in SCORES)))
     return html.table(["The chosen variant", *SCORES.values()], rows) if rows else ""

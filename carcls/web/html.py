@@ -4,7 +4,8 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from carcls.attack import Example
+from carcls.learning.example import Example
+from carcls.study.wording import score
 
 
 def problem(sentence: str) -> str:
@@ -33,7 +34,7 @@ def top(classes: Sequence[tuple[str, float]]) -> str:
     """Classes with their probabilities, best first, each over a bar."""
     rows = "".join(
         f'<tr><td>{rank}</td><td>{escape(name)}<div class="bar"><div style="width:{100 * probability:.2f}%">'
-        f"</div></div></td><td>{probability:.4f}</td></tr>"
+        f"</div></div></td><td>{score(probability)}</td></tr>"
         for rank, (name, probability) in enumerate(classes, start=1)
     )
     head = "<tr><th>#</th><th>Class</th><th>Probability</th></tr>"
@@ -52,7 +53,7 @@ def attacked(example: Example) -> str:
 
 
 def _named(name: str, probability: float) -> str:
-    return f'<td>{escape(name)}<div class="probability">{probability:.4f}</div></td>'
+    return f'<td>{escape(name)}<div class="probability">{score(probability)}</div></td>'
 
 
 def _moved(rank: int, now: int) -> str:

@@ -3,11 +3,11 @@
 from functools import lru_cache
 from pathlib import Path
 
-from carcls import figures
-from carcls.archive import ArchiveReader, read_index
+from carcls.data.archive import ArchiveReader, read_index
 from carcls.errors import InputError
-from carcls.inference import Classifier
-from carcls.model import read_info
+from carcls.learning.inference import Classifier
+from carcls.learning.model import read_info
+from carcls.study.wording import arch_name
 from carcls.web.runs import RESULTS
 
 STUDY = Path("models")
@@ -31,7 +31,7 @@ def _describe(path: Path) -> str:
         info = read_info(path)
     except InputError:
         return f"{name} · not a model of this project"
-    arch = "" if info.arch in name else f" · {figures.arch_name(info.arch)}"
+    arch = "" if info.arch in name else f" · {arch_name(info.arch)}"
     return f"{name}{arch} · val F1 {info.val_f1:.3f} · {len(info.classes)} classes · {info.image_size} pixels"
 
 

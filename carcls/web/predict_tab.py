@@ -7,9 +7,10 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from carcls import images
+from carcls.data import images
 from carcls.errors import InputError
-from carcls.inference import TOP
+from carcls.learning.inference import TOP
+from carcls.study.wording import score
 from carcls.web import html, models
 
 EMPTY = html.note("Load a picture, paste one, use the camera or click a test image.")
@@ -115,7 +116,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     csv = Path(tempfile.mkdtemp()) / "predictions.csv"
     frame.to_csv(csv, index=False)
     first = [
-        (image, name or problem, "" if problem else f"{probability:.4f}")
+        (image, name or problem, "" if problem else score(probability))
         for image, rank, name, probability, problem in rows
         if rank in (1, None)
     ]

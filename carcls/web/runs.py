@@ -13,9 +13,9 @@ import pandas as pd
 import yaml
 
 from carcls import params
+from carcls.data.sources.folder import find_photographs
 from carcls.errors import InputError
 from carcls.files import write_text
-from carcls.sources.folder import find_photographs
 
 RESULTS = Path("results")
 LOG_LINES = 200  # of the log, shown on the page

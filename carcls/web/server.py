@@ -5,19 +5,15 @@ import socket
 import tempfile
 from pathlib import Path
 
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
 from carcls.errors import InputError
-
-# Gradio reads these when it is imported
-os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_RUN_HISTORY": "False"}
-
-import gradio as gr  # noqa: E402
-import uvicorn  # noqa: E402
-from fastapi import FastAPI, Request, Response  # noqa: E402
-from fastapi.responses import FileResponse, PlainTextResponse  # noqa: E402
-from starlette.middleware.trustedhost import TrustedHostMiddleware  # noqa: E402
-
-from carcls.web import app, compare_tab  # noqa: E402
-from carcls.web.runs import Runs  # noqa: E402
+from carcls.web import app, compare_tab
+from carcls.web.runs import Runs
 
 HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"

@@ -10,9 +10,10 @@ import gradio as gr
 import pandas as pd
 import torch
 
-from carcls import figures, params
+from carcls import params
 from carcls.errors import InputError
-from carcls.model import read_info
+from carcls.learning.model import read_info
+from carcls.study import figures
 from carcls.web import html
 from carcls.web.runs import Form, Run, Runs, count, free_name
 

@@ -17,20 +17,20 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
-from carcls import augment, params
-from carcls.archive import read_index
-from carcls.collect import collect, open_source
-from carcls.device import resolve_device
+from carcls import params, process
+from carcls.data import augment
+from carcls.data.archive import read_index
+from carcls.data.collect import collect, open_source
+from carcls.data.split import assign
 from carcls.errors import InputError, reported
 from carcls.files import write_csv
-from carcls.model import save_backbone, save_model
-from carcls.split import assign
-from carcls.training import Epoch, Recipe, fit
-from carcls.variant import Variant, prepare
-from carcls.weights import backbone
+from carcls.learning.device import resolve_device
+from carcls.learning.model import save_backbone, save_model
+from carcls.learning.training import Epoch, Recipe, fit
+from carcls.learning.variant import Variant, prepare
+from carcls.learning.weights import backbone
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ PAUSE = 0.2  # seconds between two lines of progress
 
 
 def main() -> None:
+    process.set_up()
     folder = Path(sys.argv[1])
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_server, daemon=True).start()
@@ -109,7 +110,7 @@ def train(variant: Variant, csv: Path) -> list[Epoch]:
             for epoch in epochs:
                 log.info("%s", epoch)
                 history.append(epoch)
-                write_csv(csv, pd.DataFrame([asdict(row) for row in history]))
+                write_csv(csv, list(map(asdict, history)))
     except KeyboardInterrupt:
         log.info("stopped")
     return history

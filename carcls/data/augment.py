@@ -1,0 +1,392 @@
+"""The nine operations of the paper (section 3) and the class balancing that uses them.
+
+What a copy is made of follows from the seed, its split, its class and its number in the class alone, so
+the same bytes come from any number of processes and a new class changes no other.
+"""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache, partial
+from itertools import combinations
+from math import ceil, e, hypot
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
+from statistics import NormalDist
+from threading import Thread
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from carcls import params, process
+from carcls.data import archive, images
+from carcls.errors import InputError
+from carcls.seeds import generator
+
+COLUMNS = ("label", "class", "source", "operations")
+SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others
+ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # of the channels, less RGB, which would shuffle nothing
+# 256 equally likely values that follow the normal distribution up to 2.9 standard deviations, as grey levels:
+# a random byte and this table make noise many times as fast as a generator of normal numbers.
+NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+NORMAL = np.rint(127.5 * (1 + NORMAL / NORMAL.max())).astype(np.uint8)
+NORMAL_MEAN, NORMAL_STD = float(NORMAL.mean()), float(NORMAL.std())
+
+
+class Operation(NamedTuple):
+    """One operation with its drawn strengths; its text is what the csv says, as `rotate(degrees=-7.31)`."""
+
+    name: str
+    strengths: dict[str, float | int | str] = {}
+
+    def __str__(self) -> str:
+        if not self.strengths:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={value}' for key, value in self.strengths.items())})"
+
+
+# --- The operations: uint8 RGB of shape (height, width, 3) in, a new image of the same shape out.
+
+
+def horizontal_flip(image: np.ndarray) -> np.ndarray:
+    return cv2.flip(image, 1)
+
+
+def brightness_contrast(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+    """(1 + contrast) * value + brightness * 255."""
+    return cv2.addWeighted(image, 1 + contrast, image, 0, brightness * 255)
+
+
+def gamma(image: np.ndarray, exponent: float) -> np.ndarray:
+    """value ** exponent, with values from 0 to 1."""
+    return cv2.LUT(image, np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8))
+
+
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Counter-clockwise about the centre; the corners are filled with the image's mirror image."""
+    height, width = image.shape[:2]
+    diagonal = hypot(height, width)
+    top, left = ceil((diagonal - height) / 2), ceil((diagonal - width) / 2)
+    matrix = cv2.getRotationMatrix2D((left + (width - 1) / 2, top + (height - 1) / 2), degrees, 1)
+    matrix[:, 2] -= left, top
+    # OpenCV turns four channels in 0.6 of the time of three, and a margin is quicker than a mirrored border
+    four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    four = cv2.copyMakeBorder(four, top, top, left, left, cv2.BORDER_REFLECT_101)
+    return cv2.cvtColor(cv2.warpAffine(four, matrix, (width, height)), cv2.COLOR_RGBA2RGB)
+
+
+def rgb_shift(image: np.ndarray, red: int, green: int, blue: int) -> np.ndarray:
+    """Grey levels of 255 added to each channel."""
+    shifts = (red, green, blue)
+    brighter = cv2.add(image, (*(max(shift, 0) for shift in shifts), 0))
+    # a negative number would make OpenCV leave uint8 and take three times as long
+    return cv2.subtract(brighter, (*(max(-shift, 0) for shift in shifts), 0))
+
+
+def gauss_noise(image: np.ndarray, std: float, seed: int) -> np.ndarray:
+    """Noise of mean 0 and standard deviation 255 * std, independent for every pixel and channel."""
+    draws = np.random.SFC64(seed).random_raw(-(-image.size // 8)).view(np.uint8)[: image.size]
+    noise = cv2.LUT(draws.reshape(image.shape), NORMAL)
+    scale = 255 * std / NORMAL_STD
+    return cv2.addWeighted(image, 1, noise, scale, -scale * NORMAL_MEAN)
+
+
+def channel_shuffle(image: np.ndarray, order: str) -> np.ndarray:
+    """Red, green and blue become the channels that `order` names, as in "GBR"."""
+    channels = dict(zip("RGB", cv2.split(image), strict=True))
+    return cv2.merge([channels[name] for name in order])
+
+
+def grayscale(image: np.ndarray) -> np.ndarray:
+    """0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601) in all three channels."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def blur(image: np.ndarray, kernel: int) -> np.ndarray:
+    """The mean of the kernel x kernel pixels around each."""
+    return cv2.blur(image, (kernel, kernel))
+
+
+# In the paper's order, in which several are applied too: a shuffle after grayscale would do nothing.
+OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
+    function.__name__: function
+    for function in (
+        horizontal_flip,
+        brightness_contrast,
+        gamma,
+        rotate,
+        rgb_shift,
+        gauss_noise,
+        channel_shuffle,
+        grayscale,
+        blur,
+    )
+}
+
+
+def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
+    """`image` (uint8 RGB, height x width x 3) after `operation`: a new image of the same shape and type."""
+    return OPERATIONS[operation.name](image, **operation.strengths)
+
+
+# --- The plan: which copies a class gets.
+
+
+class Class(NamedTuple):
+    """What the copies of a class follow from: `originals` images are to become `wanted` (None: no copies)."""
+
+    seed: int
+    split: str
+    name: str
+    originals: int
+    wanted: int | None
+
+
+def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Operation, ...]]:
+    """The copies of a class's `original`-th image, each the operations to apply, in this order.
+
+    Copies go round the originals. Each of the first nine rounds applies one operation, so that every
+    original has had all nine before any is combined; each nine after that combine one operation more. Two
+    copies of an original differ in their operations until round 73, from where on all nine are applied and
+    strengths alone differ.
+    """
+    copies = []
+    for turn, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
+        choices = _choices(of.seed, of.split, of.name, min(1 + turn // 9, 9))
+        names = choices[(turn % 9 + original) % len(choices)]  # neighbouring originals differ
+        rng = generator(of.seed, "augment", of.split, of.name, number)
+        copies.append(tuple(draw(name, settings, rng) for name in names))
+    return copies
+
+
+@lru_cache(maxsize=32)
+def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[str, ...]]:
+    """All ways to take `count` operations, in an order drawn for the class."""
+    ways = list(combinations(OPERATIONS, count))
+    order = generator(seed, "order", split, class_name, count).permutation(len(ways))
+    return [ways[i] for i in order]
+
+
+def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Operation:
+    """The operation `name` with strengths drawn uniformly from the ranges of `settings`.
+
+    Strengths that would change no grey level, such as a gamma of 1.001, are drawn again: a copy is not to
+    equal its original. Ranges that hold nothing else are obeyed.
+    """
+    for _ in range(20):
+        strengths = _strengths(name, settings, rng)
+        if _changes_a_grey(name, strengths):
+            break
+    return Operation(name, strengths)
+
+
+def _changes_a_grey(name: str, strengths: dict) -> bool:
+    """Whether one of the 256 grey levels comes out as another; at most half a level is lost in rounding."""
+    match name:
+        case "brightness_contrast":  # changes black or white most
+            black = strengths["brightness"]
+            return max(abs(black), abs(black + strengths["contrast"])) > 0.5 / 255
+        case "gamma":  # changes 1 / e most, by (exponent - 1) / e
+            return abs(strengths["exponent"] - 1) > e * 0.5 / 255
+        case "rgb_shift":
+            return any(strengths.values())
+    return True
+
+
+def _strengths(
+    name: str, settings: params.Operations, rng: np.random.Generator
+) -> dict[str, float | int | str]:
+    """Rounded to what the csv shows, so that the csv tells the whole operation."""
+
+    def uniform(low: float, high: float) -> float:
+        return round(float(rng.uniform(low, high)), 4)
+
+    match name:
+        case "brightness_contrast":
+            limits = settings.brightness_contrast
+            return {
+                "brightness": uniform(-limits.brightness, limits.brightness),
+                "contrast": uniform(-limits.contrast, limits.contrast),
+            }
+        case "gamma":
+            return {"exponent": uniform(settings.gamma.low, settings.gamma.high)}
+        case "rotate":
+            return {"degrees": uniform(-settings.rotate.degrees, settings.rotate.degrees)}
+        case "rgb_shift":
+            limit = settings.rgb_shift.limit
+            shifts = rng.integers(-limit, limit, 3, endpoint=True).tolist()
+            return dict(zip(("red", "green", "blue"), shifts, strict=True))
+        case "gauss_noise":
+            std = uniform(settings.gauss_noise.std_low, settings.gauss_noise.std_high)
+            return {"std": std, "seed": int(rng.integers(2**32))}
+        case "channel_shuffle":
+            return {"order": ORDERS[rng.integers(len(ORDERS))]}
+        case "blur":
+            return {"kernel": 3 + 2 * int(rng.integers((settings.blur.kernel - 1) // 2))}
+    return {}
+
+
+# --- The image sets.
+
+
+class Source(NamedTuple):
+    """An original: the `number`-th of its class, stored in the set as `stem`.jpg and its copies beside it."""
+
+    name: str
+    label: int
+    offset: int
+    size: int
+    stem: str
+    of: Class
+    number: int
+
+
+class Made(NamedTuple):
+    """An image of a set, as ArchiveWriter.add takes it."""
+
+    name: str
+    data: bytes
+    values: dict[str, int | str]
+
+
+def build(
+    raw: Path,
+    split: pd.DataFrame,
+    folder: Path,
+    *,
+    settings: params.Augment,
+    image_size: int,
+    seed: int,
+    workers: int | None = None,
+) -> None:
+    """Write folder/{train,val,test}.tar, each with its csv, from the originals in `raw`.
+
+    `split` has the columns name, label, class and split, one row an image of `raw`. Every original is kept,
+    rescaled to image_size x image_size. In train and val each class gets copies until it has
+    settings.per_class images (None: no copies); a copy stays in its original's set. The csv's columns are
+    name, label, class, source (the name in `raw`), operations ("" for an original), offset and size.
+
+    `workers` processes share the work (None: one a core, or this one alone where there is little to do).
+    All files appear together at the end or none does. Raises InputError where an image is missing or damaged.
+    """
+    rows = _located(split, raw)
+    wanted = {"train": settings.per_class.train, "val": settings.per_class.val, "test": None}
+    sets = {name: rows[rows["split"] == name] for name in wanted}
+    totals = {name: int(_class_sizes(sets[name], wanted[name]).sum()) for name in wanted}
+    if workers is None:
+        workers = 1 if sum(totals.values()) * image_size**2 < SMALL else process.cores()
+    make = partial(_make, raw, settings, image_size)
+    with ExitStack() as stack:
+        run = stack.enter_context(_in_order(workers))
+        for name, originals in sets.items():
+            writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
+            sources = _sources(originals, wanted[name], seed, name)
+            sizes, kept = Counter(), []
+            with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
+                for images_made in run(make, sources):
+                    for image in images_made:
+                        writer.add(image.name, image.data, **image.values)
+                        sizes[image.values["class"]] += 1
+                        if not image.values["operations"]:
+                            kept.append(image.values["source"])
+                    bar.update(len(images_made))
+            _check(sizes, kept, originals, wanted[name])
+
+
+def _located(split: pd.DataFrame, raw: Path) -> pd.DataFrame:
+    """`split` with the offset and size of each image in `raw`."""
+    index = archive.read_index(raw)[["name", "offset", "size"]]
+    rows = split.merge(index, on="name")
+    if len(rows) < len(split):
+        missing = min(set(split["name"]) - set(index["name"]))
+        raise InputError(f"{raw} does not hold {missing}; `dvc repro -f split` makes the split anew.")
+    return rows
+
+
+def _class_sizes(originals: pd.DataFrame, wanted: int | None) -> pd.Series:
+    """How many images each class is to have in a set, by its name."""
+    return originals["class"].value_counts().clip(lower=wanted)
+
+
+def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str) -> Iterator[Source]:
+    """The sources of one set in the order of their names in it."""
+    folders = {name: name.replace("/", "-") for name in originals["class"].unique()}
+    numbers = Counter()  # of a folder, not of a class: A/B and A-B share one
+    members = dict(iter(originals.sort_values("name").groupby("class")))
+    for class_name in sorted(folders, key=lambda name: (folders[name] + "/", name)):
+        folder = folders[class_name]
+        of = Class(seed, split, class_name, len(members[class_name]), wanted)
+        for number, row in enumerate(members[class_name].itertuples()):
+            numbers[folder] += 1
+            stem = f"{folder}/{numbers[folder]:05}"
+            yield Source(row.name, row.label, row.offset, row.size, stem, of, number)
+
+
+def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) -> list[Made]:
+    """The original and the copies of `source`, in order of their names."""
+    with archive.ArchiveReader(raw) as reader:
+        original = images.decode(reader.read(source.offset, source.size), source.name)
+    original = images.resize(original, image_size)
+    values = {"label": source.label, "class": source.of.name, "source": source.name}
+    made = []
+    for i, operations in enumerate([(), *plan(source.of, source.number, settings.operations)]):
+        image = original
+        for operation in operations:
+            image = apply(image, operation)
+        name = f"{source.stem}_{i:05}.jpg" if i else f"{source.stem}.jpg"
+        text = " ".join(map(str, operations))
+        made.append(Made(name, images.encode(image, settings.jpeg_quality), {**values, "operations": text}))
+    return made
+
+
+def _check(sizes: Counter, kept: list[str], originals: pd.DataFrame, wanted: int | None) -> None:
+    """Every original is there once, and every class has the images it was to get."""
+    if sorted(kept) != sorted(originals["name"]):
+        raise RuntimeError("the image set does not hold each original once")
+    if sizes != _class_sizes(originals, wanted).to_dict():
+        raise RuntimeError("a class of the image set does not hold the images it was to get")
+
+
+@contextmanager
+def _in_order(workers: int) -> Iterator[Callable]:
+    """A `map` whose calls run in `workers` processes, at most two for each ahead of the results asked for."""
+    if workers == 1:
+        yield map
+        return
+    # spawn: a forked process would also hold the pipe by which the others notice that the parent is gone
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_live_and_die_with_parent)
+
+    def run(function: Callable, items: Iterable) -> Iterator:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    try:
+        yield run
+    except BrokenProcessPool:
+        raise InputError("A worker process was killed, perhaps for want of memory; run it again.") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _live_and_die_with_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends, even killed: an idle worker would wait for ever."""
+    process.set_up()
+    signal(SIGINT, SIG_IGN)
+
+    def watch() -> None:
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

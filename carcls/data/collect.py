@@ -1,0 +1,77 @@
+"""The raw image set: every photograph of the chosen source, checked, in one archive."""
+
+import hashlib
+import logging
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from carcls.data import archive
+from carcls.data.images import decode
+from carcls.data.sources import Source
+from carcls.errors import InputError
+from carcls.params import Data
+
+log = logging.getLogger(__name__)
+
+
+def open_source(data: Data, seed: int, download_folder: Path) -> Source:
+    """The source that params' `data` names. Raises InputError when it cannot be read.
+
+    Each is imported when it is asked for: the Kaggle client alone takes a second.
+    """
+    if data.source == "demo":
+        from carcls.data.sources import demo
+
+        models = demo.TARGET
+        per_class = data.demo.train_per_class + data.demo.test_per_class
+        return Source(
+            classes=[model.name for model in models],
+            total=len(models) * per_class,
+            photographs=demo.photographs(models, seed, data.demo.train_per_class, data.demo.test_per_class),
+        )
+    if data.source == "folder":
+        from carcls.data.sources.folder import open_folder
+
+        return open_folder(Path(data.folder))
+    from carcls.data.sources.kaggle import open_kaggle
+
+    return open_kaggle(data.kaggle.dataset, download_folder)
+
+
+def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
+    """Write the archive `raw` with all photographs of `source`, each decoded once to know that it can be.
+
+    The csv has name, label, class, split (the source's own), sha256, offset, size. With `skip_unreadable` a
+    damaged photograph is logged and left out. Raises InputError for a damaged one otherwise, and for a class
+    that has none left.
+    """
+    labels = {class_name: label for label, class_name in enumerate(source.classes)}
+    counts = Counter()
+    with archive.create(raw, ["label", "class", "split", "sha256"]) as writer:
+        for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
+            try:
+                decode(photograph.data, photograph.name)
+            except InputError as error:
+                if not skip_unreadable:
+                    way_out = (
+                        "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
+                    )
+                    raise InputError(f"{error} {way_out}") from None
+                log.warning("left out: %s", error)
+                continue
+            counts[photograph.class_name] += 1
+            writer.add(
+                photograph.name,
+                photograph.data,
+                label=labels[photograph.class_name],
+                split=photograph.split,
+                sha256=hashlib.sha256(photograph.data).hexdigest(),
+                **{"class": photograph.class_name},
+            )
+        for class_name in source.classes:
+            if not counts[class_name]:
+                raise InputError(
+                    f"The class {class_name!r} has no readable image: mend or remove its folder."
+                )

@@ -1,0 +1,112 @@
+"""Stanford Cars as its authors laid it out: folders of numbered images, labelled by MATLAB files.
+
+`cars_train/` and `cars_test/`, at any depth, are labelled by the devkit's `cars_train_annos.mat` and by
+`cars_test_annos_withlabels.mat`; `cars_annos.mat` labels `car_ims/`, all images in one folder. Its numbers
+are not those of cars_train and cars_test, which were numbered in another order, so it cannot label these,
+although a popular copy of the data set comes with just that.
+"""
+
+import io
+import logging
+import posixpath
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from carcls.data.sources import layout
+from carcls.data.sources.layout import Placed, is_hidden, is_photograph, place
+from carcls.errors import InputError
+
+TRAIN, TEST, ALL = "cars_train", "cars_test", "car_ims"
+
+Labels = dict[tuple[str, str], tuple[str, str]]  # (folder, file) -> (class name, split)
+
+log = logging.getLogger(__name__)
+
+
+def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> list[Placed]:
+    """As `layout.arrange`, for a tree of class folders or of the devkit's, told apart by what is in it.
+
+    `read` gives the content of a path. Test images without labels are left out and a warning is logged.
+    Raises InputError as `layout.arrange` does, and when a .mat file is damaged or an image has no label.
+    """
+    paths = list(paths)
+    folders: dict[str, list[str]] = {TRAIN: [], TEST: [], ALL: []}
+    for path in sorted(filter(is_photograph, paths)):
+        folder = posixpath.basename(posixpath.dirname(path)).lower()
+        if folder in folders:
+            folders[folder].append(path)
+    if not any(folders.values()):
+        return layout.arrange(paths, origin)
+    mats = sorted(path for path in paths if path.lower().endswith(".mat") and not is_hidden(path))
+    return place(_labelled(folders, _labels(mats, read, origin), origin), origin)
+
+
+def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Iterator[tuple[str, str, str]]:
+    """(path, class name, split) of every image; `car_ims` counts only without the other two."""
+    for folder in (TRAIN, TEST) if folders[TRAIN] or folders[TEST] else (ALL,):
+        images = folders[folder]
+        bare = [path for path in images if (folder, posixpath.basename(path)) not in labels]
+        if folder == TEST and images and bare == images:
+            log.warning(
+                "%s: no .mat file labels %s, so its %d photographs are left out; "
+                "split.test takes the test set from the others.",
+                origin,
+                TEST,
+                len(images),
+            )
+        elif bare:
+            raise InputError(f"{origin}: {bare[0]} has no label; {_needed(folder)}.")
+        else:
+            yield from ((path, *labels[folder, posixpath.basename(path)]) for path in images)
+
+
+def _needed(folder: str) -> str:
+    if folder == ALL:
+        return "choose a data set with a complete cars_annos.mat"
+    mat = "devkit/cars_train_annos.mat" if folder == TRAIN else "cars_test_annos_withlabels.mat"
+    return f"choose a data set with a complete {mat} (cars_annos.mat numbers the images in another order)"
+
+
+def _labels(mats: list[str], read: Callable[[str], bytes], origin: str) -> Labels:
+    contents = {path: _load(path, read(path), origin) for path in mats}
+    named = [content["class_names"] for content in contents.values() if "class_names" in content]
+    names = [str(name) for name in np.atleast_1d(named[0])] if named else []
+    labels: Labels = {}
+    for path, content in contents.items():
+        try:
+            for key, number, split in _annotations(posixpath.basename(path).lower(), content):
+                if not 1 <= number <= len(names):
+                    raise InputError(f"{origin}: {path} has a class {number}; only {len(names)} have a name.")
+                if labels.setdefault(key, (names[number - 1], split)) != (names[number - 1], split):
+                    raise InputError(
+                        f"{origin}: {path} contradicts another .mat file on {'/'.join(key)}; mend it."
+                    )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{origin}: {path} is no annotation file of Stanford Cars ({error!r})."
+            ) from None
+    return labels
+
+
+def _annotations(mat: str, content: dict) -> Iterator[tuple[tuple[str, str], int, str]]:
+    """((folder, file), class number from 1, split) of every labelled image in a file called `mat`."""
+    for row in np.atleast_1d(content.get("annotations", [])):
+        if "class" not in row:  # cars_test_annos.mat: boxes only
+            continue
+        if "relative_im_path" in row:
+            folder, file = row["relative_im_path"].split("/")
+            yield (folder, file), int(row["class"]), "test" if row["test"] else "train"
+        elif "test" in mat:  # "cars_test_annos_withlabels (1).mat" is about
+            yield (TEST, str(row["fname"])), int(row["class"]), "test"
+        elif "train" in mat:
+            yield (TRAIN, str(row["fname"])), int(row["class"]), "train"
+
+
+def _load(path: str, data: bytes, origin: str) -> dict:
+    from scipy.io import loadmat  # a third of a second, for this layout alone
+
+    try:
+        return loadmat(io.BytesIO(data), simplify_cells=True)
+    except Exception as error:  # loadmat has no exception of its own: a damaged file gives any of a dozen
+        raise InputError(f"{origin}: {path} is no MATLAB file or a damaged one ({error}).") from None

@@ -1,0 +1,19 @@
+"""From image sets to models and their answers.
+
+From the ground up: a module imports only those before it.
+
+    device        where tensors are computed, in which precision, from which random numbers
+    distributed   several processes that train one model
+    loading       image sets as tensors
+    convolution   the 3 x 3 convolution, its weight gradient faster on the CPU
+    model         ResNets, which of their layers are frozen, and the files they are kept in
+    evaluation    answers (logits), and apart from them scores
+    checkpoint    where a killed training goes on
+    training      the loop, an epoch at a time
+    variant       one cell of the study: an architecture in a configuration
+    weights       pretrained backbones: where variants start
+    example       one attacked image with its answers before and after, without tensors
+    attack        the Fast Gradient Sign Method
+    inference     a trained model on pictures of one's own
+    export        a trained model as ONNX
+"""

@@ -1,0 +1,108 @@
+"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from carcls.learning.evaluation import BATCH_SIZE, scores
+from carcls.learning.example import Example
+from carcls.learning.loading import ImageSet, batches
+from carcls.learning.model import normalise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
+    """Sign of the gradient of the cross-entropy by `pixels` (float32 in [0, 1], (n, 3, h, w)): same shape.
+
+    The model's parameters must not require gradients: only the input's is computed.
+    """
+    pixels = pixels.detach().requires_grad_()
+    loss = nn.functional.cross_entropy(model(normalise(pixels)), labels, reduction="sum")
+    return torch.autograd.grad(loss, pixels)[0].sign()
+
+
+def perturb(pixels: Tensor, sign: Tensor, epsilon: float) -> Tensor:
+    """`pixels` moved by `epsilon` along `sign` and clipped to [0, 1]; `epsilon` 0 changes no bit."""
+    return (pixels + epsilon * sign).clamp(0, 1)
+
+
+def attack(
+    model: nn.Module, images: ImageSet, epsilons: Sequence[float], device: torch.device
+) -> dict[float, Tensor]:
+    """Logits (float32, (n, classes), CPU) of all `images` attacked with each epsilon.
+
+    One forward and backward pass a batch gives the direction, then one forward pass for each epsilon.
+    """
+    model.eval().requires_grad_(False).to(device)
+    logits: dict[float, list[Tensor]] = {epsilon: [] for epsilon in epsilons}
+    for pixels, labels in batches(images, images.in_turn(BATCH_SIZE), device):
+        pixels = pixels.float() / 255
+        sign = gradient_sign(model, pixels, labels)
+        with torch.inference_mode():
+            for epsilon in epsilons:
+                logits[epsilon].append(model(normalise(perturb(pixels, sign, epsilon))).cpu())
+    return {epsilon: torch.cat(parts) for epsilon, parts in logits.items()}
+
+
+def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":
+    """Columns epsilon, f1, accuracy, top5, entropy, entropy_std, loss: a row for each attack of `attack`."""
+    import pandas as pd
+
+    return pd.DataFrame([{"epsilon": epsilon, **scores(parts, labels)} for epsilon, parts in logits.items()])
+
+
+def pick(logits: Tensor, labels: Tensor, count: int) -> list[int]:
+    """Places of up to `count` images for Figure 5: the surest right answers, each of another class."""
+    probabilities = logits.softmax(1)
+    sureness = probabilities.gather(1, labels[:, None])[:, 0].where(logits.argmax(1) == labels, -1)
+    places: dict[int, int] = {}
+    for place in sureness.argsort(descending=True, stable=True).tolist():
+        places.setdefault(int(labels[place]), place)
+    return list(places.values())[:count]
+
+
+def examples(
+    model: nn.Module,
+    images: ImageSet,
+    places: Sequence[int],
+    names: Sequence[str],
+    classes: Sequence[str],
+    epsilon: float,
+    device: torch.device,
+) -> list[Example]:
+    """Figure 5's rows for the images at `places`; `names` are theirs, `classes` those of the model."""
+    model.eval().requires_grad_(False).to(device)
+    labels = images.labels[torch.as_tensor(places)]
+    pixels = images.read(places).to(device).float() / 255
+    sign = gradient_sign(model, pixels, labels.to(device))
+    adversarial = perturb(pixels, sign, epsilon)
+    with torch.inference_mode():
+        before = model(normalise(pixels)).softmax(1).cpu()
+        after = model(normalise(adversarial)).softmax(1).cpu()
+    rows = []
+    for row, label in enumerate(labels.tolist()):
+        top = before[row].topk(min(3, len(classes))).indices
+        order = after[row].argsort(descending=True, stable=True)
+        rows.append(
+            Example(
+                name=names[row],
+                actual=classes[label],
+                epsilon=epsilon,
+                original=_to_image(pixels[row]),
+                noise=sign[row].permute(1, 2, 0).to(torch.int8).cpu().numpy(),
+                adversarial=_to_image(adversarial[row]),
+                before=[(classes[place], before[row, place].item()) for place in top],
+                after=[(classes[place], after[row, place].item()) for place in order[: len(top)]],
+                rank_after=[int((order == place).nonzero()) + 1 for place in top],
+            )
+        )
+    return rows
+
+
+def _to_image(pixels: Tensor) -> np.ndarray:
+    return (pixels * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()

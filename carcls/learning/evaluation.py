@@ -1,0 +1,103 @@
+"""What a model answers (logits), and apart from it how good the answers are (scores)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from carcls.learning.loading import ImageSet, batches
+from carcls.learning.model import normalise
+
+# scikit-learn and pandas are imported where there is something to score: a prediction does without
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_SIZE = 64  # one for all scores: a sum in another order could differ in its last bit
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
+    """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU."""
+    model.eval().to(device)
+    loader = batches(images, images.in_turn(BATCH_SIZE), device)
+    return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Shannon entropy of each row's softmax, natural logarithm (paper, Table 3): (n,)."""
+    log_probabilities = logits.log_softmax(1)
+    return -(log_probabilities.exp() * log_probabilities).sum(1)
+
+
+def macro_f1(predicted: Tensor, labels: Tensor) -> float:
+    """Mean F1 over the classes that are present or predicted, as scikit-learn has it (paper, section 4.1)."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predicted, average="macro", zero_division=0))
+
+
+def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Macro F1, accuracy, top-5 accuracy, entropy mean and standard deviation, cross-entropy.
+
+    `logits` is float32 of shape (n, classes), `labels` int64 of shape (n,).
+    """
+    top5 = logits.topk(min(5, logits.shape[1])).indices
+    uncertainty = entropy(logits)
+    return {
+        "f1": macro_f1(logits.argmax(1), labels),
+        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
+        "top5": (top5 == labels[:, None]).any(1).double().mean().item(),
+        "entropy": uncertainty.double().mean().item(),
+        "entropy_std": uncertainty.double().std(correction=0).item(),
+        "loss": nn.functional.cross_entropy(logits, labels).item(),
+    }
+
+
+def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
+    """Columns class, precision, recall, f1, support: a row a class, in order of label."""
+    import pandas as pd
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, logits.argmax(1), labels=range(len(classes)), zero_division=0
+    )
+    return pd.DataFrame(
+        {"class": list(classes), "precision": precision, "recall": recall, "f1": f1, "support": support}
+    )
+
+
+def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
+    """Columns actual, predicted, count: a row for each pair of classes that occurs, in order of label."""
+    import pandas as pd
+    from sklearn.metrics import confusion_matrix
+
+    matrix = confusion_matrix(labels, logits.argmax(1), labels=range(len(classes)))
+    actual, predicted = np.nonzero(matrix)
+    names = np.array(classes, dtype=object)
+    return pd.DataFrame(
+        {"actual": names[actual], "predicted": names[predicted], "count": matrix[actual, predicted]}
+    )
+
+
+def predictions(
+    logits: Tensor, labels: Tensor, names: Sequence[str], classes: Sequence[str]
+) -> "pd.DataFrame":
+    """Columns name, actual, predicted, confidence, entropy: a row an image, in the order of `names`.
+
+    The confidence is the softmax of the predicted class, the entropy is in nats; both are float32.
+    """
+    import pandas as pd
+
+    confidence, predicted = logits.softmax(1).max(1)
+    titles = np.array(classes, dtype=object)
+    return pd.DataFrame(
+        {
+            "name": list(names),
+            "actual": titles[labels.numpy()],
+            "predicted": titles[predicted.numpy()],
+            "confidence": confidence.numpy(),
+            "entropy": entropy(logits).numpy(),
+        }
+    )

@@ -1,0 +1,45 @@
+"""A trained model as ONNX, for programs that do without PyTorch."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from carcls.files import replacing
+from carcls.learning.model import load_model, normalise
+
+
+class Normalised(nn.Module):
+    """`model` behind its normalisation: takes float32 in [0, 1]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(normalise(images))
+
+
+def export(model: Path, onnx: Path) -> None:
+    """Write the model file `model` as the ONNX file `onnx`.
+
+    Its input `images` is float32 RGB in [0, 1], (n, 3, image_size, image_size), its output `logits` float32,
+    (n, classes). The entry `carcls` of its metadata is JSON: class names, image size and what else the
+    model file says of itself. Raises InputError as `model.load_model`.
+    """
+    network, info = load_model(model)
+    program = torch.onnx.export(
+        Normalised(network).eval(),
+        # not one image, which the exporter would take for a constant
+        (torch.zeros(2, 3, info.image_size, info.image_size),),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+        verbose=False,
+    )
+    program.model.metadata_props["carcls"] = json.dumps(asdict(info))
+    with replacing(onnx) as [temporary]:
+        program.save(temporary, external_data=False)

@@ -1,0 +1,123 @@
+"""Image archives as tensors: decoded once where they fit in memory, ahead of the model where they do not."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from carcls.data.archive import ArchiveReader, read_columns
+from carcls.process import cores
+
+MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
+THREADS = cores()  # each decodes a batch that is yet to be asked for
+CPU = torch.device("cpu")
+
+
+class ImageSet:
+    """Images of one size with their labels.
+
+    `labels` is int64 of shape (n,); `size` the side of the square in pixels.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        """`images`: uint8 of shape (n, 3, size, size), or what frozen layers made of such: (n, c, h, w)."""
+        self.labels = labels
+        self.size = images.shape[-1]
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def in_turn(self, batch_size: int) -> Sequence[Tensor]:
+        """All places in batches; the last may be short."""
+        return torch.arange(len(self)).split(batch_size)
+
+    @property
+    def in_memory(self) -> bool:
+        return self._images is not None
+
+    def select(self, places: Sequence[int]) -> "ImageSet":
+        """The images at `places` as a set of their own, in memory."""
+        return ImageSet(self.read(places), self.labels[places])
+
+    def read(self, places: Sequence[int]) -> Tensor:
+        """The images at `places`: uint8, (len(places), 3, size, size), channels last."""
+        # copies whole images, where indexing with `places` would pick every number by itself
+        rows = self._images.permute(0, 2, 3, 1).index_select(0, torch.as_tensor(places))
+        return rows.permute(0, 3, 1, 2)
+
+
+class ArchiveSet(ImageSet):
+    """The images of an archive that `augment` wrote: JPEGs of one size.
+
+    `names` are theirs in the archive, `classes` those of the classes in it, sorted.
+    """
+
+    def __init__(self, tar: Path) -> None:
+        """Raises InputError when `tar` or its csv is missing."""
+        columns = read_columns(tar)
+        self.labels = torch.tensor(columns["label"])
+        self.names: list[str] = columns["name"]
+        self.classes: list[str] = sorted(set(columns["class"]))
+        self._operations = columns["operations"]
+        self._reader = ArchiveReader(tar)
+        self._spans = list(zip(columns["offset"], columns["size"], strict=True))
+        self.size = self._decode(0).shape[0]
+        self._images = None
+        if len(self) * 3 * self.size**2 <= MEMORY_LIMIT:
+            with ThreadPoolExecutor(THREADS) as pool:
+                self._images = self._read(range(len(self)), pool.map)
+
+    def originals(self) -> ImageSet:
+        """The images that are no copies of others, in memory."""
+        return self.select([place for place, operations in enumerate(self._operations) if not operations])
+
+    def read(self, places: Sequence[int]) -> Tensor:
+        return super().read(places) if self.in_memory else self._read(places)
+
+    def _decode(self, place: int) -> np.ndarray:
+        # these are our own JPEGs: no other format, no orientation, checked when they were written
+        data = np.frombuffer(self._reader.read(*self._spans[place]), np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+    def _read(self, places: Sequence[int], over: Callable = map) -> Tensor:
+        """The images at `places`; `over` applies a function to each of them."""
+        images = np.empty((len(places), self.size, self.size, 3), np.uint8)
+
+        def fill(row: int, place: int) -> None:
+            images[row] = self._decode(int(place))
+
+        deque(over(fill, range(len(places)), places), maxlen=0)
+        return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def batches(
+    images: ImageSet, places: Sequence[Tensor], device: torch.device = CPU
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(images uint8, labels int64) on `device` for each batch of `places`.
+
+    Threads read and decode the batches that come next while the device computes, unless the images are in
+    memory and the device is the CPU: indexing in threads wakes OpenMP workers that get in the model's way.
+    """
+
+    def read(batch: Tensor) -> tuple[Tensor, Tensor]:
+        pixels, labels = images.read(batch), images.labels[batch]
+        # only from pinned memory is a copy to a GPU done without waiting for it
+        return (pixels.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (pixels, labels)
+
+    if images.in_memory and device.type == "cpu":
+        yield from map(read, places)
+        return
+    remaining = iter(places)
+    with ThreadPoolExecutor(THREADS) as pool:
+        pending = deque(pool.submit(read, batch) for batch in islice(remaining, THREADS + 1))
+        while pending:
+            pixels, labels = pending.popleft().result()
+            yield pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            pending.extend(pool.submit(read, batch) for batch in islice(remaining, 1))

@@ -1,0 +1,138 @@
+"""ResNet variants: which layers there are, which are frozen, and the file a trained one is kept in."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from carcls.errors import InputError
+from carcls.files import write_bytes
+from carcls.learning import convolution
+from carcls.learning.device import fork_seed
+
+MEAN = STD = 0.5  # of every channel, paper section 3
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says of itself, besides its weights."""
+
+    arch: str
+    config: str
+    classes: list[str]
+    image_size: int
+    mean: float
+    std: float
+    val_f1: float
+    epoch: int
+
+
+def build(arch: str, classes: int, *, seed: int) -> nn.Module:
+    """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
+    with fork_seed(seed, "weights", arch):
+        model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
+    convolution.replace(model)
+    return model.to(memory_format=torch.channels_last)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 the model takes."""
+    if images.dtype == torch.uint8:
+        return images.float().div_(255).sub_(MEAN).div_(STD)
+    return (images - MEAN).div_(STD)
+
+
+def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` without the classifier `fc`."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+
+
+def save_backbone(path: Path, backbone: dict[str, Tensor]) -> None:
+    """Write the state dict `backbone` to a safetensors file; equal content gives equal bytes."""
+    _write(path, backbone, None)
+
+
+def load_backbone(model: nn.Module, path: Path) -> None:
+    """Set everything in `model` but its classifier to what `save_backbone` wrote for the same architecture.
+
+    Raises InputError when `path` is missing.
+    """
+    try:
+        backbone = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
+    model.load_state_dict(backbone | {f"fc.{name}": tensor for name, tensor in model.fc.state_dict().items()})
+
+
+def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_bytes(path, save(tensors, metadata))
+
+
+def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """`model` as two parts that share its layers: the frozen ones and the trained ones.
+
+    The frozen part is the first `frozen_layers` of the children conv1, bn1, relu, maxpool, layer1 to layer4,
+    avgpool, fc (paper, section 4.2), and what follows them without parameters of its own. It takes no
+    gradient and stays in evaluation mode, so that its BatchNorm keeps its running statistics too. The second
+    part applied to the output of the first is the model.
+    """
+    layers = list(model.children())
+    relu = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
+    # pooling first gives the same numbers and leaves the ReLU a quarter of them
+    layers[relu : relu + 2] = reversed(layers[relu : relu + 2])
+    while frozen_layers and not list(layers[frozen_layers].parameters()):
+        frozen_layers += 1
+    frozen = nn.Sequential(*layers[:frozen_layers]).requires_grad_(False).eval()
+    trained = nn.Sequential(*layers[frozen_layers:-1], nn.Flatten(), layers[-1])
+    return frozen, trained
+
+
+def save_model(path: Path, model: nn.Module, info: ModelInfo) -> None:
+    """Write weights and `info` to one safetensors file; equal content gives equal bytes."""
+    _write(path, model.state_dict(), {"carcls": json.dumps(asdict(info))})
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
+    """The model in `path`, in evaluation mode on the CPU, and what the file says of it.
+
+    Raises InputError when the file is missing or was not written by `save_model`.
+    """
+    with _opened(path) as (file, info):
+        model = build(info.arch, len(info.classes), seed=0)
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+    return model.eval(), info
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What the model file `path` says of itself; no weights are read. Raises InputError as `load_model`."""
+    with _opened(path) as (_, info):
+        return info
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file, ModelInfo(**json.loads((file.metadata() or {})["carcls"]))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; `dvc repro` trains it.") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
+        raise InputError(f"{path} is not a model that this project trained.") from None
+
+
+def check_classes(path: Path, info: ModelInfo, classes: list[str]) -> None:
+    """Raise InputError when the model `path` was trained on other classes than `classes`."""
+    if info.classes != classes:
+        other = sorted(set(info.classes) ^ set(classes))[0]
+        where = "the model's" if other in info.classes else "the data's"
+        raise InputError(
+            f"{path} is not a model of this data: {other!r} is only among {where} classes; train anew."
+        )

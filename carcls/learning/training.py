@@ -1,0 +1,312 @@
+"""Fine-tuning, from top to bottom: what the paper's section 4.1 says, an epoch at a time."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import zip_longest
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from tqdm import tqdm
+
+from carcls.errors import InputError
+from carcls.learning import distributed
+from carcls.learning.checkpoint import Checkpoint
+from carcls.learning.device import autocast
+from carcls.learning.evaluation import BATCH_SIZE, macro_f1
+from carcls.learning.loading import MEMORY_LIMIT, ImageSet, batches
+from carcls.learning.model import normalise, split_frozen
+from carcls.seeds import derive
+
+log = logging.getLogger(__name__)
+
+OPTIMIZERS = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained, whatever it is trained on."""
+
+    frozen_layers: int  # see model.split_frozen
+    epochs: int
+    patience: int  # epochs without a better validation F1 before training ends
+    optimizer: str  # a key of OPTIMIZERS
+    batch_size: int  # over all processes
+    lr: float
+    weight_decay: float
+    device: torch.device
+    precision: torch.dtype  # of training; validation is in float32
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a training's history. Losses are means over images, F1 is macro."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_f1: float
+    val_loss: float
+    val_loss_std: float  # over the means of batches, the band of the paper's Figure 3
+    val_f1: float
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch}: train loss {self.train_loss:.4f}, F1 {self.train_f1:.4f}; "
+            f"val loss {self.val_loss:.4f}, F1 {self.val_f1:.4f}"
+        )
+
+
+def fit(
+    model: nn.Module,
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    *,
+    checkpoint: Checkpoint | None = None,
+    bar: type[tqdm] = tqdm,
+) -> Iterator[Epoch]:
+    """Train `model` in place and yield each epoch as it ends.
+
+    Minimises the cross-entropy, the learning rate following half a cosine over the epochs. Ends early when
+    `patience` epochs in a row have not raised the validation F1. When the iterator ends or is closed, the
+    model holds the weights of its best epoch. The epochs in `checkpoint` are yielded again and training goes
+    on after them, to the same bytes as without a break. `bar` shows the images of an epoch; what its `update`
+    raises ends the training as closing the iterator does. Processes that train together (distributed.joined)
+    each call this with equal arguments and get equal results.
+    Raises InputError when the loss is no longer finite or memory runs out.
+    """
+    model.to(recipe.device)
+    frozen, trained = split_frozen(model, recipe.frozen_layers)
+    run = Run(trained, recipe)
+    try:
+        yield from run.resume(checkpoint)
+        if run.is_over():
+            return
+        with _memory_error_named(recipe):
+            train_inputs = embed(frozen, train, recipe.device, recipe.precision)
+            val_inputs = embed(frozen, val, recipe.device, torch.float32)
+            parallel = distributed.parallel(trained)
+            while not run.is_over():
+                number = len(run.history) + 1
+                train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
+                if not math.isfinite(train_loss):
+                    raise InputError(
+                        f"The training loss was {train_loss} in epoch {number}: lower lr, it is {recipe.lr}."
+                    )
+                val_loss, val_loss_std, val_f1 = validate(trained, val_inputs, recipe.device)
+                run.add(Epoch(number, run.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1))
+                run.save(checkpoint)
+                yield run.history[-1]
+    finally:
+        run.restore_best()
+        model.eval()
+
+
+class Run:
+    """A training after its last finished epoch: its history, and all that going on from there needs."""
+
+    def __init__(self, trained: nn.Module, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.history: list[Epoch] = []
+        self._trained = trained
+        self._dense = [_dense(parameter.detach()) for parameter in trained.parameters()]
+        self._optimizer = OPTIMIZERS[recipe.optimizer](
+            self._dense, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+        self._schedule = CosineAnnealingLR(self._optimizer, recipe.epochs)
+        self._best_weights: dict[str, Tensor] = {}
+
+    def lr(self) -> float:
+        return self._optimizer.param_groups[0]["lr"]
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        for dense, parameter in zip(self._dense, self._trained.parameters(), strict=True):
+            dense.grad = _dense(parameter.grad)
+        self._optimizer.step()
+
+    def is_over(self) -> bool:
+        done = len(self.history)
+        if not done or done == self.recipe.epochs:
+            return bool(done)
+        return done - best_epoch(self.history).epoch >= self.recipe.patience
+
+    def add(self, epoch: Epoch) -> None:
+        self.history.append(epoch)
+        self._schedule.step()
+        if best_epoch(self.history) is epoch:
+            weights = self._trained.state_dict()
+            self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+
+    def restore_best(self) -> None:
+        if self.history:
+            self._trained.load_state_dict(self._best_weights)
+
+    def save(self, checkpoint: Checkpoint | None) -> None:
+        if not checkpoint or not distributed.is_main():
+            return
+        improved = best_epoch(self.history) is self.history[-1]
+        checkpoint.save(
+            {
+                "history": [asdict(epoch) for epoch in self.history],
+                "weights": self._trained.state_dict(),
+                "best_weights": None if improved else self._best_weights,
+                "optimizer": self._optimizer.state_dict(),
+                "schedule": self._schedule.state_dict(),
+            }
+        )
+
+    def resume(self, checkpoint: Checkpoint | None) -> list[Epoch]:
+        """The epochs that `checkpoint` holds, after going back to where they ended."""
+        state = distributed.from_main(checkpoint.load() if checkpoint and distributed.is_main() else None)
+        if state:
+            log.info("going on after epoch %d", len(state["history"]))
+            self.history = [Epoch(**epoch) for epoch in state["history"]]
+            self._trained.load_state_dict(state["weights"])
+            self._best_weights = state["best_weights"] or state["weights"]
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+        return list(self.history)
+
+
+def _dense(weights: Tensor) -> Tensor:
+    """`weights`, seen in the order they lie in memory: what is in another, a fused optimizer copies first."""
+    return weights.permute(0, 2, 3, 1) if weights.dim() == 4 else weights
+
+
+def best_epoch(history: list[Epoch]) -> Epoch:
+    """The one of the highest validation F1; the first of equals."""
+    return max(history, key=lambda epoch: epoch.val_f1)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the trained layers are fed: images as they are stored, and what makes them input."""
+
+    images: ImageSet
+    prepare: Callable[[Tensor], Tensor]
+
+
+def embed(frozen: nn.Module, images: ImageSet, device: torch.device, precision: torch.dtype) -> Inputs:
+    """The input of the trained layers for `images`.
+
+    Frozen layers give the same output in every epoch, so it is computed once where it fits in MEMORY_LIMIT.
+    """
+
+    if not len(frozen):
+        return Inputs(images, normalise)
+
+    @torch.no_grad()
+    def prepare(pixels: Tensor) -> Tensor:
+        with autocast(device, precision):
+            return frozen(normalise(pixels))
+
+    if len(images) * prepare(images.read([0]).to(device)).nbytes > MEMORY_LIMIT:
+        return Inputs(images, prepare)
+    loader = batches(images, images.in_turn(BATCH_SIZE), device)
+    features = torch.cat([prepare(pixels).cpu() for pixels, _ in loader])
+    return Inputs(ImageSet(features, images.labels), lambda batch: batch)
+
+
+def train_epoch(
+    trained: nn.Module,
+    inputs: Inputs,
+    number: int,
+    step: Callable[[], None],
+    recipe: Recipe,
+    bar: type[tqdm],
+) -> tuple[float, float]:
+    """Epoch `number`: the mean loss over images and the macro F1 of the predictions made on the way.
+
+    `step` changes the weights of `trained` by their gradients.
+    """
+    processes = distributed.size()
+    order = _order(len(inputs.images), recipe, number)
+    shares = [batch[distributed.rank() :: processes] for batch in order]
+    actual = inputs.images.labels[torch.cat(shares)]
+    # one tensor: small ones left behind by every step would split the memory that the next step uses again
+    predicted = torch.empty_like(actual, device=recipe.device)
+    trained.train()
+    loss_sum = torch.zeros((), device=recipe.device)
+    with _bar(bar, recipe, number, total=sum(map(len, order))) as progress:
+        loader = batches(inputs.images, shares, recipe.device)
+        answers = predicted.split([len(share) for share in shares])
+        for whole, (batch, labels), answer in zip(order, loader, answers, strict=True):
+            with autocast(recipe.device, recipe.precision):
+                logits = trained(inputs.prepare(batch))
+            loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+            trained.zero_grad()
+            # processes average their gradients, which shall be those of the mean over the whole batch
+            (loss * (processes / len(whole))).backward()
+            step()
+            # kept on the device: reading a number here would make the device wait for every step
+            loss_sum += loss.detach()
+            answer.copy_(logits.argmax(1))
+            if progress.update(len(whole)):  # drawn anew, which is ten times a second at most
+                progress.set_postfix(loss=loss.item() / len(labels), refresh=False)
+    results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
+    losses, predicted, actual = zip(*results, strict=True)
+    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(predicted), torch.cat(actual))
+
+
+@torch.no_grad()
+def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[float, float, float]:
+    """Mean loss over images, its standard deviation over batches, and macro F1, in float32.
+
+    Processes that train together each take whole batches, so that the numbers are those of one process.
+    """
+    trained.eval()
+    share = inputs.images.in_turn(BATCH_SIZE)[distributed.rank() :: distributed.size()]
+    losses, predicted = [], []
+    for batch, labels in batches(inputs.images, share, device):
+        logits = trained(inputs.prepare(batch))
+        losses.append(nn.functional.cross_entropy(logits, labels, reduction="none").cpu())
+        predicted.append(logits.argmax(1).cpu())
+    losses, predicted = _in_turn(distributed.gather(losses)), _in_turn(distributed.gather(predicted))
+    std = torch.stack([loss.mean() for loss in losses]).std(correction=0).item()
+    return torch.cat(losses).mean().item(), std, macro_f1(torch.cat(predicted), inputs.images.labels)
+
+
+def _in_turn(shares: list[list[Tensor]]) -> list[Tensor]:
+    """The batches of all processes as one process would have met them."""
+    return [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
+
+
+def _order(images: int, recipe: Recipe, epoch: int) -> tuple[Tensor, ...]:
+    """All places as batches, in a shuffle that depends on the seed and the epoch alone."""
+    generator = torch.Generator().manual_seed(derive(recipe.seed, "order", epoch))
+    order = torch.randperm(images, generator=generator).split(recipe.batch_size)
+    # a last batch of one image has no variance for BatchNorm, and one too small no share for every process
+    return order[:-1] if len(order[-1]) < max(2, distributed.size()) and len(order) > 1 else order
+
+
+def _bar(bar: type[tqdm], recipe: Recipe, number: int, total: int) -> tqdm:
+    return bar(
+        total=total,
+        desc=f"epoch {number}/{recipe.epochs}",
+        unit="img",
+        leave=False,
+        disable=None if distributed.is_main() else True,
+    )
+
+
+@contextmanager
+def _memory_error_named(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # the CPU's has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise InputError(
+            f"Memory ran out on {recipe.device} with batches of {recipe.batch_size}: lower batch_size."
+        ) from None

@@ -1,0 +1,126 @@
+"""What a model's answers say beyond one score: how far to trust it, how calibrated, what is confused.
+
+Answers are the rows of plots/*/predictions.csv (`evaluation.predictions`). Nothing here needs tensors.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from carcls.study import naming
+
+RESAMPLES = 1000
+BINS = 10
+ATTRIBUTES = ("make", "type", "year")
+
+
+def macro_f1(support: np.ndarray, called: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Macro F1 from counts of shape (..., classes): images of each class, answers of it, right answers.
+
+    As scikit-learn has it, the mean is over the classes that are present or answered.
+    """
+    total = support + called
+    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
+    return f1.sum(-1) / (total > 0).sum(-1)
+
+
+def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """95 % percentile bootstrap intervals of macro F1 and accuracy over images (Efron, 1979).
+
+    They cover the draw of the test images, not that of the training set or of the seed.
+    """
+    codes, names = pd.factorize(pd.concat([answers.actual, answers.predicted]))
+    actual, predicted = codes.reshape(2, -1)
+    hit = np.where(actual == predicted, actual, len(names))  # one class more for what is wrong
+    width = len(names) + 1
+    draws = rng.integers(len(answers), size=(RESAMPLES, len(answers)))
+    offsets = width * np.arange(RESAMPLES)[:, None]
+
+    def count(labels: np.ndarray) -> np.ndarray:
+        counts = np.bincount((labels[draws] + offsets).ravel(), minlength=RESAMPLES * width)
+        return counts.reshape(RESAMPLES, width)[:, :-1]
+
+    support, called, hits = count(actual), count(predicted), count(hit)
+    scores = {"f1": macro_f1(support, called, hits), "accuracy": hits.sum(1) / len(answers)}
+    return {name: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for name, values in scores.items()}
+
+
+def calibration(answers: pd.DataFrame) -> pd.DataFrame:
+    """Columns low, high, images, confidence, accuracy: a row for each of BINS equal bins of confidence.
+
+    Confidence and accuracy are means over the bin's images, NaN where it has none (Guo et al., 2017).
+    """
+    edges = np.linspace(0, 1, BINS + 1)
+    place = np.clip(np.digitize(answers.confidence, edges, right=True) - 1, 0, BINS - 1)
+    right = answers.actual == answers.predicted
+    groups = pd.DataFrame({"confidence": answers.confidence, "accuracy": right}).groupby(place)
+    means = groups.mean().reindex(range(BINS))
+    images = groups.size().reindex(range(BINS), fill_value=0)
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "images": images, **means})
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """Expected calibration error: the mean gap between confidence and accuracy over images, by bin."""
+    gaps = (bins.accuracy - bins.confidence).abs()
+    return float((gaps * bins.images).sum() / bins.images.sum())
+
+
+def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
+    """Columns first, second, first_as_second, second_as_first, count: pairs of classes, most confused first.
+
+    `confusion` has the columns actual, predicted and count. Of a pair the class misread oftener is first.
+    """
+    wrong = confusion[confusion.actual != confusion.predicted]
+    counts = wrong.set_index(["actual", "predicted"])["count"].to_dict()
+    pairs = sorted({tuple(sorted(pair)) for pair in counts})
+    rows = []
+    for one, other in pairs:
+        there, back = counts.get((one, other), 0), counts.get((other, one), 0)
+        row = (one, other, there, back) if there >= back else (other, one, back, there)
+        rows.append((*row, there + back))
+    frame = pd.DataFrame(rows, columns=["first", "second", "first_as_second", "second_as_first", "count"])
+    return frame.sort_values(["count", "first_as_second"], ascending=False, kind="stable", ignore_index=True)
+
+
+def same_make(confusion: pd.DataFrame, classes: Collection[str]) -> dict[str, float | int] | None:
+    """errors: wrong answers whose actual class has a make; inside: the share of them inside that make.
+
+    chance: the share that answers spread evenly over the other `classes` would have. None without errors, and
+    where no make has two classes.
+    """
+    makes = {name: car.make for name in classes if (car := naming.parse(name))}
+    sizes = pd.Series(makes).value_counts()
+    wrong = confusion[(confusion.actual != confusion.predicted) & confusion.actual.isin(list(makes))]
+    errors = int(wrong["count"].sum())
+    if not errors or sizes.max() < 2:
+        return None
+    make = wrong.actual.map(makes)
+    inside = wrong["count"][make == wrong.predicted.map(makes)].sum()
+    others = make.map(sizes) - 1
+    chance = (wrong["count"] * others).sum() / (len(classes) - 1)
+    return {"errors": errors, "inside": float(inside / errors), "chance": float(chance / errors)}
+
+
+def attribute_scores(answers: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
+    """Columns attribute, values, classes, images, f1, accuracy: how well make, type and year are told.
+
+    `classes` counts the names that have the attribute, `values` what it takes among them. Scores are over
+    the images of those classes; an answer without the attribute is wrong. What no class has gets no row.
+    """
+    rows = []
+    for attribute in ATTRIBUTES:
+        parsed = {name: getattr(car, attribute) for name in classes if (car := naming.parse(name))}
+        known = {name: value for name, value in parsed.items() if value is not None}
+        scored = answers[answers.actual.isin(list(known))]
+        if scored.empty:
+            continue
+        values = sorted(set(known.values()))
+        actual, predicted = (
+            pd.Categorical(column.map(known), values).codes for column in (scored.actual, scored.predicted)
+        )
+        right = actual == predicted
+        counts = (actual, predicted[predicted >= 0], actual[right])
+        f1 = macro_f1(*(np.bincount(labels, minlength=len(values)) for labels in counts))
+        rows.append((attribute, len(values), len(known), len(scored), float(f1), float(right.mean())))
+    return pd.DataFrame(rows, columns=["attribute", "values", "classes", "images", "f1", "accuracy"])

@@ -1,0 +1,404 @@
+"""Every drawn figure of the report: data in, matplotlib Figure out; equal data, equal bytes."""
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from carcls.learning.example import Example
+from carcls.study.wording import arch_name, variant_name
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that machines agree
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a class may be called A$B$
+}
+# Okabe and Ito's palette, told apart by every kind of colour vision; yellow is too pale for a line
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+CONFIGS = ("scratch", "pretrained", "freeze6", "freeze8")
+GREY = "#9a9a9a"
+DPI = 160  # dots an inch
+
+
+def _styled(function: Callable) -> Callable:
+    @wraps(function)
+    def styled(*args, **kwargs):
+        with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+            return function(*args, **kwargs)
+
+    return styled
+
+
+@_styled
+def png(figure: Figure) -> bytes:
+    """`figure` as a PNG of DPI dots an inch, without the date and version that matplotlib would write."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()
+
+
+@_styled
+def loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Figure 3: cross-entropy on the validation set by epoch, mean over batches and +-1 standard deviation.
+
+    `histories` maps variants (ARCH-CONFIG) to frames with columns epoch, val_loss and val_loss_std. A panel
+    an architecture, a colour a configuration.
+    """
+    figure, panels = _variant_panels(histories, "Validation cross-entropy")
+    for axes, colour, marker, variant in panels:
+        history = histories[variant]
+        low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
+        axes.fill_between(history.epoch, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(history.epoch, history.val_loss, color=colour, marker=marker, label=variant)
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
+    return figure
+
+
+@_styled
+def f1_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Figure 4: macro F1 on the validation set by epoch. `histories` as in `loss_curves`, column val_f1."""
+    figure, panels = _variant_panels(histories, "Validation macro F1")
+    for axes, colour, marker, variant in panels:
+        history = histories[variant]
+        axes.plot(history.epoch, history.val_f1, color=colour, marker=marker, label=variant)
+    figure.axes[0].set_ylim(0, 1.02)
+    return figure
+
+
+@_styled
+def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure:
+    """Training against validation by epoch: a row an architecture, a column a configuration.
+
+    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE; `measure` is loss or f1.
+    """
+    archs, configs = _archs_and_configs(histories)
+    figure = Figure(figsize=(2 * max(4, len(configs)), 0.5 + 1.75 * len(archs)), layout="constrained")
+    grid = figure.subplots(len(archs), len(configs), sharex=True, sharey=True, squeeze=False)
+    for row, arch in zip(grid, archs, strict=True):
+        for axes, config in zip(row, configs, strict=True):
+            history = histories.get(f"{arch}-{config}")
+            if history is None:
+                axes.set_axis_off()
+                continue
+            axes.set_title(variant_name(f"{arch}-{config}"))
+            axes.plot(history.epoch, history[f"train_{measure}"], ".--", color=COLOURS[1], label="train")
+            axes.plot(history.epoch, history[f"val_{measure}"], ".-", color=COLOURS[0], label="val")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            axes.tick_params(labelbottom=True, labelleft=True)
+    grid[0, 0].set_ylim(0, 1.02 if measure == "f1" else None)
+    figure.supxlabel("Epoch", fontsize=9)
+    figure.supylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure], fontsize=9)
+    handles = [Line2D([], [], color=COLOURS[1], linestyle="--"), Line2D([], [], color=COLOURS[0])]
+    figure.legend(handles, ["training", "validation"], loc="outside upper center", ncols=2)
+    return figure
+
+
+@_styled
+def training_curve(history: pd.DataFrame, measure: str) -> Figure:
+    """One training by epoch, training against validation. `measure` is loss or f1.
+
+    `history` has columns epoch, train_MEASURE and val_MEASURE, and val_loss_std, drawn as a band of the loss.
+    """
+    figure = Figure(figsize=(4.4, 2.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(
+        history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], marker="s", label="training"
+    )
+    axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], marker="o", label="validation")
+    if measure == "loss":
+        low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
+        axes.fill_between(history.epoch, low, high, color=COLOURS[0], alpha=0.13, linewidth=0)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure])
+    axes.set_ylim(0, 1.02 if measure == "f1" else None)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend()
+    return figure
+
+
+def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The parts of `variants`: architectures as they come, the paper's configurations before others."""
+    parts = [variant.split("-", 1) for variant in variants]
+    archs = list(dict.fromkeys(arch for arch, _ in parts))
+    found = list(dict.fromkeys(config for _, config in parts))
+    return archs, [name for name in CONFIGS if name in found] + [
+        name for name in found if name not in CONFIGS
+    ]
+
+
+def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
+    """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
+    archs, configs = _archs_and_configs(variants)
+    columns = min(2, len(archs))
+    rows = math.ceil(len(archs) / columns)
+    figure = Figure(figsize=(8, 0.4 + 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid[len(archs) :]:
+        axes.remove()
+    for place, axes in enumerate(grid[: len(archs)]):
+        axes.set_title(arch_name(archs[place]), fontweight="bold")
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.tick_params(labelbottom=True, labelleft=place % columns == 0)
+        if place % columns == 0:
+            axes.set_ylabel(label)
+    looks = {
+        config: (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        for place, config in enumerate(configs)
+    }
+    handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in looks.values()]
+    figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6))
+    panels = dict(zip(archs, grid, strict=False))
+    named = [(variant, *variant.split("-", 1)) for variant in variants]
+    return figure, [(panels[arch], *looks[config], variant) for variant, arch, config in named]
+
+
+@_styled
+def per_class_f1(frame: pd.DataFrame) -> Figure:
+    """Test F1 of each class, best first. Columns class and f1; above 40 classes the bars fill two panels."""
+    ranked = frame.sort_values(["f1", "class"], ascending=[False, True])
+    columns = 1 if len(ranked) <= 40 else 2
+    rows = math.ceil(len(ranked) / columns)
+    pitch, size = (0.24, 8) if columns == 1 else (0.13, 6.5)
+    figure = Figure(figsize=(8 if columns == 1 else 10, 0.7 + pitch * rows), layout="constrained")
+    mean = ranked.f1.mean()
+    for column, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
+        part = ranked.iloc[column * rows : (column + 1) * rows]
+        axes.barh(range(len(part)), part.f1, color=COLOURS[0], height=0.72)
+        axes.axvline(mean, color=COLOURS[1], linewidth=1, linestyle="--")
+        axes.set_yticks(range(len(part)), [_shorten(name, 44) for name in part["class"]], fontsize=size)
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_xlim(0, 1.09)
+        axes.set_xticks(np.arange(0, 1.01, 0.2))
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"F1 (dashed: mean, {mean:.4f})")
+        for place, value in enumerate(part.f1):
+            axes.text(1.02, place, f"{value:.2f}", va="center", fontsize=size, color="#444444")
+    return figure
+
+
+@_styled
+def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Counts of test images by actual class (rows) and predicted class (columns), in the order of `classes`.
+
+    `frame` has columns actual, predicted and count, one row a pair that occurs. Up to 24 classes every
+    class is named and every count written; beyond that every few classes are named.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), int)
+    counts[frame.actual.map(places), frame.predicted.map(places)] = frame["count"]
+    small = len(classes) <= 24
+    figure = Figure(figsize=(8, 7.4) if small else (10, 9.4), layout="constrained")
+    axes = figure.subplots()
+    # the square root keeps single confusions visible beside a full diagonal
+    norm = PowerNorm(0.5, vmin=0, vmax=max(1, counts.max()))
+    image = axes.imshow(counts, cmap="Blues", norm=norm, interpolation="nearest")
+    step = 1 if small else math.ceil(len(classes) / 56)
+    named = list(range(0, len(classes), step))
+    labels = [_shorten(classes[place], 40 if small else 32) for place in named]
+    size = 7.5 if small else 6
+    axes.set_xticks(named, labels, rotation=90, fontsize=size)
+    axes.set_yticks(named, labels, fontsize=size)
+    axes.set(xlabel="Predicted class", ylabel="Actual class")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    if small:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if norm(counts[row, column]) > 0.6 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, pad=0.015, label="Test images")
+    bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    bar.outline.set_visible(False)
+    return figure
+
+
+@_styled
+def reliability(bins: pd.DataFrame) -> Figure:
+    """Reliability diagram (Guo et al., 2017): accuracy by confidence above, images of each bin below.
+
+    `bins` as `analysis.calibration` gives it. Hatched: the gap between a bin's confidence and its accuracy.
+    """
+    figure = Figure(figsize=(4.6, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = bins[bins.images > 0]
+    look = {"align": "edge", "width": filled.high - filled.low}
+    gap = filled.confidence - filled.accuracy
+    top.bar(filled.low, filled.accuracy, color=COLOURS[4], edgecolor="white", label="accuracy", **look)
+    top.bar(
+        filled.low,
+        gap,
+        bottom=filled.accuracy,
+        color="none",
+        edgecolor=COLOURS[1],
+        hatch="////",
+        linewidth=0.8,
+        label="gap to confidence",
+        **look,
+    )
+    top.plot([0, 1], [0, 1], color="#444444", linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy")
+    top.legend(loc="upper left")
+    top.tick_params(labelbottom=False)
+    bottom.bar(filled.low, filled.images, color=GREY, edgecolor="white", **look)
+    bottom.set(xlabel="Confidence of the predicted class", ylabel="Images")
+    bottom.xaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6)))
+    bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    return figure
+
+
+@_styled
+def entropies(clean: pd.Series, attacked: pd.Series, classes: int) -> Figure:
+    """Histograms of the predictions' entropy (nats) on clean and attacked images; dashed lines: the means.
+
+    The axis ends where all of `classes` are equally likely.
+    """
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    edges = np.linspace(0, math.log(classes), 41)
+    looks = ((clean, "original", COLOURS[0], None), (attacked, "attacked", COLOURS[1], "////"))
+    for values, label, colour, hatch in looks:
+        # float32 may round the entropy of an even answer to just above the last edge
+        counts, _ = np.histogram(np.clip(values, 0, edges[-1]), edges)
+        axes.stairs(
+            counts,
+            edges,
+            fill=hatch is None,
+            color=colour,
+            alpha=0.45 if hatch is None else 1,
+            hatch=hatch,
+            linewidth=1.2,
+            label=label,
+        )
+        axes.axvline(values.mean(), color=colour, linestyle="--", linewidth=1.2)
+    axes.set(xlim=(0, edges[-1]), xlabel="Entropy of the prediction (nats)", ylabel="Test images")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.legend(loc="upper right", ncols=2)
+    return figure
+
+
+@_styled
+def epsilon_sweep(frame: pd.DataFrame) -> Figure:
+    """Scores under FGSM by epsilon: F1, accuracy and top-5 left, entropy in nats right.
+
+    Columns epsilon, f1, accuracy, top5, entropy and entropy_std, which is drawn as a band. The axis is
+    logarithmic but linear from 0 to the smallest positive epsilon.
+    """
+    frame = frame.sort_values("epsilon")
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    scores = {"f1": ("Macro F1", "-"), "accuracy": ("Accuracy", "--"), "top5": ("Top-5", ":")}
+    for (column, (label, dash)), colour, marker in zip(scores.items(), COLOURS, MARKERS, strict=False):
+        left.plot(frame.epsilon, frame[column], dash, color=colour, marker=marker, label=label)
+    left.set_ylim(0, 1.02)
+    left.set_ylabel("Score on the test set")
+    left.legend()
+    low, high = (frame.entropy + sign * frame.entropy_std for sign in (-1, 1))
+    right.fill_between(frame.epsilon, low, high, color=COLOURS[3], alpha=0.2, linewidth=0)
+    right.plot(frame.epsilon, frame.entropy, color=COLOURS[3], marker="o")
+    right.set_ylim(bottom=0)
+    right.set_ylabel("Entropy, mean ± 1 std (nats)")
+    positive = frame.epsilon[frame.epsilon > 0]
+    for axes in (left, right):
+        if len(positive):
+            axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+            axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
+        axes.xaxis.set_major_locator(FixedLocator(frame.epsilon.to_list()))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.tick_params(axis="x", rotation=45 if len(frame) > 7 else 0)
+        axes.set_xlabel("Epsilon (pixel values in [0, 1])")
+    return figure
+
+
+@_styled
+def fgsm_examples(examples: Sequence[Example]) -> Figure:
+    """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
+    figure = Figure(figsize=(11.5, 0.35 + 1.95 * len(examples)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
+    grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
+    epsilon = examples[0].epsilon
+    titles = ("Original", "Noise", f"Attacked (ε = {epsilon:g})")
+    titles += ("Top 3 before", "Top 3 after", "Rank before → after")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontweight="bold", pad=8)
+    for row, example in zip(grid, examples, strict=True):
+        noise = ((example.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
+        for axes, image in zip(row, (example.original, noise, example.adversarial), strict=False):
+            axes.imshow(image, interpolation="nearest" if image is noise else "bilinear")
+        _top(row[3], example.before, example.actual)
+        _top(row[4], example.after, example.actual)
+        _ranks(row[5], example)
+        row[0].set_xlabel(_fold(example.actual, 23), loc="left", fontsize=8)
+        for axes in row[:3]:
+            axes.set_anchor("N")
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            axes.spines[:].set_visible(False)
+    return figure
+
+
+def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
+    """Bars of the class probabilities in `top`, each under its class's name; the actual class in colour."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(2.62, -0.62)
+    for place, (name, probability) in enumerate(top):
+        colour = COLOURS[0] if name == actual else GREY
+        axes.barh(place + 0.22, 1, height=0.16, color="#eeeeee")
+        axes.barh(place + 0.22, probability, height=0.16, color=colour, label=name)
+        axes.text(0, place + 0.08, _fold(name, 23), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(1, place + 0.08, f"{probability:.3f}", va="bottom", ha="right", fontsize=8)
+
+
+def _ranks(axes: Axes, example: Example) -> None:
+    """The classes of `example.before`: rank before and after the attack, and the places lost or won."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(2.62, -0.62)
+    for place, ((name, _), after) in enumerate(zip(example.before, example.rank_after, strict=True)):
+        change = after - (place + 1)
+        arrow = "▼" if change > 0 else "▲" if change < 0 else "="
+        colour = {"▼": COLOURS[1], "▲": COLOURS[2], "=": "#444444"}[arrow]
+        axes.text(0, place + 0.08, _fold(name, 22), va="bottom", fontsize=8, linespacing=1.05)
+        axes.text(0.74, place + 0.08, f"{place + 1} → {after}", va="bottom", ha="center", fontsize=8)
+        moved = f"{arrow} {abs(change)}" if change else arrow
+        axes.text(1, place + 0.08, moved, va="bottom", ha="right", fontsize=8, color=colour)
+
+
+def _fold(text: str, width: int) -> str:
+    """`text` in at most two lines of about `width` characters."""
+    lines = textwrap.wrap(text, width)
+    if len(lines) > 2:
+        lines[1] = f"{lines[1][: width - 1]}…"
+    return "\n".join(lines[:2])
+
+
+def _shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,94 @@
+import os
+from pathlib import Path
+
+import pytest
+from kaggle_server import PHOTOGRAPHS, annotations, class_names, mat, numbered_folders
+
+from carcls.data.sources import Photograph
+from carcls.data.sources.folder import open_folder
+from carcls.errors import InputError
+
+
+def write(folder: Path, *paths: str) -> None:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+
+
+def sentence(folder: Path) -> str:
+    with pytest.raises(InputError) as error:
+        list(open_folder(folder).photographs)
+    return str(error.value)
+
+
+def test_photographs_come_by_name_with_their_own_bytes(tmp_path):
+    write(tmp_path, "deep/train/B/1.jpg", "deep/train/A/2.png", "deep/test/A/3.JPG", "deep/train/A/notes.txt")
+    source = open_folder(tmp_path)
+    assert (source.classes, source.total) == (["A", "B"], 3)
+    assert list(source.photographs) == [
+        Photograph("test/A/3.JPG", "A", "test", b"deep/test/A/3.JPG"),
+        Photograph("train/A/2.png", "A", "train", b"deep/train/A/2.png"),
+        Photograph("train/B/1.jpg", "B", "train", b"deep/train/B/1.jpg"),
+    ]
+
+
+def test_the_folders_own_name_is_no_split(tmp_path):
+    write(tmp_path / "test", "A/1.jpg", "B/1.jpg")
+    assert [photograph.split for photograph in open_folder(tmp_path / "test").photographs] == ["", ""]
+
+
+def test_the_devkits_folders_are_understood(tmp_path):
+    files = numbered_folders() | {"cars_meta.mat": mat(class_names=class_names())}
+    files |= {f"cars_{split}_annos.mat": annotations(split) for split in ("train", "test")}
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    source = open_folder(tmp_path)
+    assert next(source.photographs).name == "test/AM General Hummer SUV 2000/00001.jpg"
+    assert source.total == len(PHOTOGRAPHS)
+
+
+def test_links_are_followed_once(tmp_path):
+    write(tmp_path / "elsewhere", "1.jpg")
+    write(tmp_path / "cars", "A/1.jpg")
+    (tmp_path / "cars" / "B").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "cars" / "A" / "2.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    (tmp_path / "cars" / "A" / "up").symlink_to("..")
+    (tmp_path / "elsewhere" / "self").symlink_to(".")
+    names = [photograph.name for photograph in open_folder(tmp_path / "cars").photographs]
+    assert names == ["A/1.jpg", "A/2.jpg", "B/1.jpg"]
+
+
+def test_a_missing_folder_a_file_and_an_empty_folder_are_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    for name, words in (
+        ("none", "does not exist"),
+        ("file", "is not a folder"),
+        ("empty", "holds no images"),
+    ):
+        text = sentence(tmp_path / name)
+        assert text.startswith(f"data.folder: {tmp_path / name} {words}") and "class folders" in text
+
+
+def test_a_dangling_link_is_named(tmp_path):
+    write(tmp_path, "A/1.jpg", "B/1.jpg")
+    (tmp_path / "B" / "2.jpg").symlink_to("nowhere.jpg")
+    assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (No such file or directory)" in sentence(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.parametrize("path", ["B/1.jpg", "B"])
+def test_what_may_not_be_read_is_named(tmp_path, path):
+    write(tmp_path, "A/1.jpg", "B/1.jpg")
+    (tmp_path / path).chmod(0)
+    try:
+        assert f"{tmp_path / path} cannot be read (Permission denied)" in sentence(tmp_path)
+    finally:
+        (tmp_path / path).chmod(0o700)
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    write(tmp_path, "A/1.jpg", "B/1.jpg")
+    os.mkfifo(tmp_path / "B" / "2.jpg")
+    assert open_folder(tmp_path).total == 2

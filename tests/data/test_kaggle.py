@@ -1,0 +1,304 @@
+"""The Kaggle source: the real client against a server on the loopback interface."""
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections import namedtuple
+
+import pytest
+from kaggle_server import (
+    CLASSES,
+    PHOTOGRAPHS,
+    Server,
+    annotations,
+    class_folders,
+    class_names,
+    jpeg,
+    mat,
+    numbered_folders,
+    structs,
+    zipped,
+)
+
+from carcls.data.sources import Source, devkit, kaggle
+from carcls.data.sources import zipped as zip_source
+from carcls.data.sources.kaggle import forget, open_kaggle
+from carcls.data.sources.zipped import ZipReader
+from carcls.errors import InputError
+
+META = mat(class_names=class_names())
+DEVKIT = {
+    **numbered_folders("{folder}/{folder}/"),
+    "car_devkit/devkit/cars_meta.mat": META,
+    "car_devkit/devkit/cars_train_annos.mat": annotations("train"),
+    "car_devkit/devkit/cars_test_annos.mat": annotations("test", labelled=False),
+}
+TEST_LABELS = {"cars_test_annos_withlabels (1).mat": annotations("test")}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("KAGGLE_"):
+            monkeypatch.delenv(name)
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.kaggle
+        monkeypatch.setenv("KAGGLE_USERNAME", "user")
+        monkeypatch.setenv("KAGGLE_KEY", "key")
+        yield server
+        server.shutdown()
+
+
+def sentence(call, *arguments) -> str:
+    with pytest.raises(InputError) as error:
+        call(*arguments)
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".")
+    return text
+
+
+def arranged(files: dict[str, bytes]) -> list[devkit.Placed]:
+    return devkit.arrange(files, files.__getitem__, "cars")
+
+
+def expected() -> list[tuple]:
+    rows = [(split, CLASSES[label - 1].replace("/", "-"), number) for split, number, label in PHOTOGRAPHS]
+    return sorted(
+        (f"{split}/{name}/{number:05d}.jpg", name, split, jpeg(split, number)) for split, name, number in rows
+    )
+
+
+def test_every_layout_gives_the_same_photographs(server, tmp_path):
+    server.archives = {
+        "a/nested": zipped(class_folders("car_data/car_data/")),
+        "b/flat": zipped(class_folders("", slash="_") | {"names.csv": b""}),
+        "c/devkit": zipped(DEVKIT | TEST_LABELS),
+    }
+    for dataset in server.archives:
+        server.redirects = dataset != "b/flat"
+        source: Source = open_kaggle(dataset, tmp_path / "downloads")
+        assert (source.classes, source.total) == (
+            [CLASSES[0], CLASSES[1].replace("/", "-")],
+            len(PHOTOGRAPHS),
+        )
+        assert list(source.photographs) == expected()
+
+
+def test_a_complete_download_is_used_again_until_it_is_forgotten(server, tmp_path):
+    server.archives["a/b"] = zipped(class_folders(""))
+    open_kaggle("a/b", tmp_path / "downloads")
+    server.status = 500
+    assert list(open_kaggle("a/b", tmp_path / "downloads").photographs) == expected()
+    forget(tmp_path / "downloads")
+    assert not (tmp_path / "downloads").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, ["refuses your credentials", "settings/api", "KAGGLE_API_TOKEN", "KAGGLE_KEY", "~/.kaggle"]),
+        (403, ["a/b (403)", "accept its terms at https://www.kaggle.com/datasets/a/b"]),
+        (404, ["no data set a/b", "data.kaggle.dataset"]),
+        (503, ["503", "run again later"]),
+    ],
+)
+def test_a_refusal_becomes_its_sentence(server, tmp_path, status, words):
+    server.status = status
+    text = sentence(open_kaggle, "a/b", tmp_path)
+    assert all(word in text for word in words), text
+    assert not (tmp_path / "a" / "b.zip").exists()
+
+
+def test_missing_credentials_have_their_sentence(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    server.status = 401
+    text = sentence(open_kaggle, "a/b", tmp_path)
+    assert "there are none" in text and "settings/api" in text and "KAGGLE_API_TOKEN" in text
+
+
+def test_no_network_has_its_sentence(server, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+    assert "Kaggle cannot be reached" in sentence(open_kaggle, "a/b", tmp_path)
+
+
+def test_a_silent_network_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "STALL_S", 2.0)
+    server.silent = True
+    assert "sent nothing of a/b for 2 s" in sentence(open_kaggle, "a/b", tmp_path)
+
+
+def test_a_disk_that_is_too_small_is_noticed_before_it_is_full(server, tmp_path, monkeypatch):
+    server.archives["a/b"] = zipped(class_folders("") | {"large": bytes(4_000_000)})
+    server.hold_at = 1_000_000
+    usage = namedtuple("usage", "total used free")(10**9, 10**9 - 10**6, 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    text = sentence(open_kaggle, "a/b", tmp_path)
+    assert "1 MB free" in text and "make room" in text
+    assert server.hung_up.wait(10)
+
+
+def test_a_folder_that_cannot_be_written_has_its_sentence(server, tmp_path):
+    server.archives["a/b"] = zipped(class_folders(""))
+    (tmp_path / "a").write_text("in the way")
+    assert "cannot be written" in sentence(open_kaggle, "a/b", tmp_path)
+
+
+def test_a_cut_connection_is_resumed_by_the_client(server, tmp_path):
+    server.archives["a/b"] = zipped(class_folders("") | {"large": os.urandom(4_000_000)})
+    server.cut_at = 2_500_000
+    assert list(open_kaggle("a/b", tmp_path).photographs) == expected()
+    assert server.ranges[0] is None and server.ranges[1].startswith("bytes=2")
+    assert (tmp_path / "a" / "b.zip").read_bytes() == server.archives["a/b"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, end):
+    server.archives["a/b"] = zipped(class_folders("") | {"large": os.urandom(4_000_000)})
+    server.hold_at = 2_500_000
+    program = (
+        "import pathlib, signal; from carcls.data.sources.kaggle import open_kaggle; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits it ignored
+        f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    stage = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE)
+    part = tmp_path / "a" / "b.zip"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stage.send_signal(end)
+    stage.communicate()
+    assert 0 < part.stat().st_size < len(server.archives["a/b"])
+    assert server.hung_up.wait(10)  # the client ended with its parent
+    assert list(open_kaggle("a/b", tmp_path).photographs) == expected()
+    assert server.ranges[0] is None and server.ranges[-1].startswith("bytes=")
+    assert part.read_bytes() == server.archives["a/b"]
+
+
+def test_test_images_without_labels_are_left_out_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        rows = arranged(DEVKIT)
+    assert [row.name for row in rows] == [name for name, _, split, _ in expected() if split == "train"]
+    assert "no .mat file labels cars_test, so its 4 photographs are left out" in caplog.text
+    assert "split.test" in caplog.text
+
+
+def whole_set() -> bytes:
+    """cars_annos.mat: all images numbered through, in car_ims."""
+    fields = ["relative_im_path", "class", "test"]
+    rows = [
+        (f"car_ims/{n:06d}.jpg", label, int(split == "test"))
+        for n, (split, _, label) in enumerate(PHOTOGRAPHS, 1)
+    ]
+    return mat(annotations=structs(fields, rows), class_names=class_names())
+
+
+def test_one_folder_of_all_images_is_labelled_by_cars_annos():
+    images = {f"car_ims/{n:06d}.jpg": b"" for n in range(1, len(PHOTOGRAPHS) + 1)}
+    rows = arranged(images | {"cars_annos.mat": whole_set()})
+    assert rows[0].name == "test/AM General Hummer SUV 2000/000007.jpg"
+    assert [row.split for row in rows].count("train") == 6
+
+
+def test_cars_annos_does_not_label_folders_numbered_otherwise():
+    files = numbered_folders("{folder}/{folder}/") | {"cars_annos.mat": whole_set()}
+    text = sentence(arranged, files)
+    assert "cars_train/cars_train/00001.jpg has no label" in text and "another order" in text
+
+
+def test_a_label_that_is_missing_or_impossible_is_named():
+    extra = {"cars_test/cars_test/00099.jpg": b""}
+    assert "cars_test/cars_test/00099.jpg has no label" in sentence(arranged, DEVKIT | TEST_LABELS | extra)
+    wrong = mat(annotations=structs(["fname", "class"], [("00001.jpg", 3)]))
+    assert "a.train.mat has a class 3; only 2 have a name" in sentence(
+        arranged, DEVKIT | {"a.train.mat": wrong}
+    )
+    other = mat(annotations=structs(["fname", "class"], [("00001.jpg", 1)]))
+    assert "contradicts another .mat file on cars_train/00001.jpg" in sentence(
+        arranged, DEVKIT | {"train.mat": other}
+    )
+
+
+@pytest.mark.parametrize("data", [b"no MATLAB file", META[: len(META) // 2], b""])
+def test_a_damaged_label_file_is_named(data):
+    text = sentence(arranged, DEVKIT | {"car_devkit/devkit/cars_meta.mat": data})
+    assert "car_devkit/devkit/cars_meta.mat is no MATLAB file or a damaged one" in text
+
+
+def read_all(path) -> None:
+    archive = ZipReader(path)
+    for name in archive.names():
+        archive.read(name)
+
+
+def spoilt(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data and len(old) == len(new)
+    return data.replace(old, new)
+
+
+def test_a_damaged_zip_is_named(tmp_path):
+    path = tmp_path / "b.zip"
+    good = zipped({"A/1.jpg": b"photograph" * 10})
+    for data in (
+        b"",
+        b"<html>no zip</html>",
+        good[: len(good) // 2],
+        spoilt(good, b"photograph", b"PHOTOGRAPH"),
+        spoilt(good, (100).to_bytes(4, "little"), (99).to_bytes(4, "little")),
+        spoilt(good, (100).to_bytes(4, "little"), (10_000).to_bytes(4, "little")),
+    ):
+        path.write_bytes(data)
+        text = sentence(read_all, path)
+        assert text.startswith(f"{path} is damaged (") and text.endswith("delete it and run again.")
+
+
+@pytest.mark.parametrize("name", ["/etc/1.jpg", "A/../../1.jpg", "..\\1.jpg", "C:\\1.jpg"])
+def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
+    path = tmp_path / "b.zip"
+    path.write_bytes(zipped({"A/1.jpg": b"", name: b""}))
+    text = sentence(read_all, path)
+    assert repr(name) in text and "out of the archive" in text
+
+
+def test_a_link_is_refused(tmp_path):
+    path = tmp_path / "b.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("A/1.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    assert "'A/1.jpg' is a link" in sentence(read_all, path)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    path = tmp_path / "b.zip"
+    central = zipped({"A/1.jpg": b""}).replace(
+        b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0"
+    )
+    path.write_bytes(central)
+    assert "'A/1.jpg' is encrypted" in sentence(read_all, path)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "b.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("A/1.jpg", bytes(10_000_000))
+    assert f"{path} unpacks to over 100 times its size" in sentence(read_all, path)
+    path.write_bytes(
+        spoilt(path.read_bytes(), (10_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    )
+    assert "is damaged" in sentence(read_all, path)
+    monkeypatch.setattr(zip_source, "MAX_MEMBER", 1000)
+    path.write_bytes(zipped({"A/1.jpg": bytes(1001)}))
+    assert "A/1.jpg is larger than" in sentence(read_all, path)

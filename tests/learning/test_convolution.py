@@ -1,0 +1,90 @@
+import pytest
+import torch
+from torch import nn
+
+from carcls.learning import convolution
+from carcls.learning.model import build
+
+
+def layer_of(stride):
+    torch.manual_seed(1)
+    layer = nn.Conv2d(96, 64, 3, stride=stride, padding=1, bias=False).to(memory_format=torch.channels_last)
+    convolution.replace(nn.Sequential(layer))
+    return layer
+
+
+def close(one, other):
+    return torch.allclose(one.double(), other, atol=0.01 * other.abs().max().item())
+
+
+# of maps of one pixel oneDNN's own gradient was seen to be wrong in bfloat16: hence float64 to compare with
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_product_is_the_gradient(stride, size, monkeypatch):
+    products = []
+    apply = convolution._ByProduct.apply
+    monkeypatch.setattr(convolution._ByProduct, "apply", lambda *given: products.append(1) or apply(*given))
+    layer = layer_of(stride)
+    images = torch.randn(3, 96, size, size).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = layer(images)
+    uneven = torch.randn(output.shape).bfloat16()
+    output.backward(uneven)
+    assert len(products) == 1 and layer.weight.grad.dtype == torch.float32
+
+    exact = images.detach().double().requires_grad_()
+    weight = layer.weight.detach().bfloat16().double().requires_grad_()
+    expected = nn.functional.conv2d(exact, weight, stride=stride, padding=1)
+    expected.backward(uneven.double())
+    assert close(output, expected) and close(images.grad, exact.grad)
+    assert close(layer.weight.grad, weight.grad)
+
+
+def test_wide_maps_and_float32_are_left_to_pytorch(monkeypatch):
+    monkeypatch.setattr(convolution._ByProduct, "apply", None)  # calling it would fail
+    layer = nn.Conv2d(4, 8, 3, padding=1, bias=False)
+    convolution.replace(nn.Sequential(layer))
+    layer(torch.zeros(1, 4, 2, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.zeros(1, 4, 20, 20).bfloat16())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"bias": True},
+        {"groups": 2},
+        {"padding": 0},
+        {"dilation": 2},
+        {"padding_mode": "circular"},
+    ],
+)
+def test_convolutions_of_another_kind_are_left_alone(other):
+    settings = {"padding": 1, "bias": False} | other
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, **settings), nn.Conv2d(4, 8, 3, padding=1, bias=False))
+    convolution.replace(model)
+    assert [type(layer) for layer in model] == [nn.Conv2d, convolution.Conv2d]
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_a_whole_model_keeps_its_gradients(arch):
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last)
+    found = []
+    for restore in (True, False):
+        model = build(arch, 3, seed=1)
+        for layer in model.modules():
+            if restore and isinstance(layer, convolution.Conv2d):
+                layer.__class__ = nn.Conv2d
+        with torch.autocast("cpu", torch.bfloat16):
+            model(images).float().square().sum().backward()
+        found.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in found[0].items():
+        difference = (found[1][name] - gradient).norm() / gradient.norm().clamp_min(1e-6)
+        assert difference < 0.05, name
+
+
+def test_a_model_is_exported_for_any_number_of_images():
+    model, images = build("resnet18", 3, seed=1).eval(), torch.zeros(2, 3, 32, 32)
+    exported = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("n")},))
+    assert exported.module()(torch.zeros(300, 3, 32, 32)).shape == (300, 3)

@@ -1,0 +1,98 @@
+"""Two processes on the CPU, for real, against one."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+from carcls.learning import distributed, training
+from carcls.learning.loading import ArchiveSet
+from carcls.learning.model import build
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import test_distributed
+
+found = test_distributed.trained(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+if found["rank"] == 0:
+    Path(sys.argv[4]).write_text(json.dumps(found))
+"""
+
+
+def trained(data: Path, frozen_layers: int, lr: float) -> dict:
+    """What this process, alone or one of several, comes to."""
+    sets = [ArchiveSet(data / f"images/{split}.tar") for split in ("train", "val")]
+    with distributed.joined(torch.device("cpu")) as device:
+        recipe = training.Recipe(
+            frozen_layers=frozen_layers,
+            epochs=2,
+            patience=2,
+            optimizer="sgd",
+            batch_size=15,
+            lr=lr,
+            weight_decay=0.01,
+            device=device,
+            precision=torch.float32,
+            seed=1,
+        )
+        model = build("resnet18", 12, seed=1)
+        epochs = [asdict(epoch) for epoch in training.fit(model, *sets, recipe)]
+        sums = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
+        everyone = distributed.gather((epochs, sums))
+        assert all(other == everyone[0] for other in everyone), "the processes disagree"
+        return {"processes": len(everyone), "rank": distributed.rank(), "epochs": epochs, "sums": sums}
+
+
+def launch(folder: Path, script: str, *arguments: object) -> subprocess.CompletedProcess:
+    (folder / "script.py").write_text(script)
+    code = "import sys; from carcls.learning.distributed import launch; launch(2, 'script', *sys.argv[1:])"
+    path = (ROOT, ROOT / "tests", Path(__file__).parent, folder)
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
+        capture_output=True,
+        text=True,
+    )
+
+
+# training all layers amplifies the rounding of a sum taken in another order: hence the small steps
+@pytest.mark.parametrize(("frozen_layers", "lr"), [(0, 1e-6), (8, 1e-3)])
+def test_two_processes_train_as_one_does(data, tmp_path, frozen_layers, lr):
+    ended = launch(tmp_path, SCRIPT, data, frozen_layers, lr, tmp_path / "two.json")
+    assert ended.returncode == 0, ended.stderr
+    one, two = trained(data, frozen_layers, lr), json.loads((tmp_path / "two.json").read_text())
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for alone, together in zip(one["epochs"], two["epochs"], strict=True):
+        assert together == pytest.approx(alone, rel=1e-4)
+    assert two["sums"] == pytest.approx(one["sums"], rel=1e-4, abs=1e-4)
+
+
+def test_a_process_that_fails_ends_the_launch_with_its_status_and_nothing_more_to_read(tmp_path):
+    # one write a line: those of two processes do not mix
+    ended = launch(tmp_path, "import os, sys; os.write(2, b'error: one sentence\\n'); sys.exit(1)")
+    assert ended.returncode == 1
+    assert set(ended.stderr.splitlines()) == {"error: one sentence"}
+
+
+def test_batchnorm_over_one_process_is_batchnorm():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        expected, norm = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+        synced = distributed.SyncBatchNorm.like(norm)
+        images = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * 3 + 1
+        first, second = images.clone().requires_grad_(), images.clone().requires_grad_()
+        weight = torch.arange(25.0).view(5, 5)
+        (expected(first) * weight).sum().backward()
+        (synced(second) * weight).sum().backward()
+        assert torch.allclose(first.grad, second.grad, atol=1e-4)
+        for name, tensor in expected.state_dict().items():
+            assert torch.allclose(tensor, norm.state_dict()[name], atol=1e-6), name
+    finally:
+        torch.distributed.destroy_process_group()

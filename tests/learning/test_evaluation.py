@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from carcls.learning import attack
+from carcls.learning.evaluation import confusion, entropy, per_class, predict, predictions, scores
+from carcls.learning.example import example_rows
+from carcls.learning.loading import ArchiveSet
+from carcls.learning.model import build, normalise
+
+CPU = torch.device("cpu")
+LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]))
+LABELS = torch.tensor([0, 1, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def test_set(data):
+    return ArchiveSet(data / "images/test.tar")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("resnet18", 12, seed=1).eval()
+
+
+def test_scores_are_those_worked_out_by_hand():
+    result = scores(LOGITS, LABELS)
+    assert result["accuracy"] == 0.75
+    assert result["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+    assert result["top5"] == 1
+    assert result["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.8, 0.6]).mean())
+    by_hand = [-sum(p * math.log(p) for p in row) for row in LOGITS.exp().tolist()]
+    assert result["entropy"] == pytest.approx(np.mean(by_hand))
+    assert result["entropy_std"] == pytest.approx(np.std(by_hand))
+
+
+def test_top5_counts_a_right_class_among_the_five_highest():
+    logits = torch.arange(6.0).repeat(2, 1)
+    assert scores(logits, torch.tensor([0, 1]))["top5"] == 0.5
+
+
+def test_a_certain_answer_has_no_entropy():
+    assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
+
+
+def test_per_class_and_confusion_count_the_same_images():
+    rows = per_class(LOGITS, LABELS, ["a", "b", "c"])
+    assert rows["support"].tolist() == [1, 2, 1]
+    assert rows["recall"].tolist() == [1, 0.5, 1]
+    table = confusion(LOGITS, LABELS, ["a", "b", "c"])
+    assert table.values.tolist() == [["a", "a", 1], ["b", "a", 1], ["b", "b", 1], ["c", "c", 1]]
+
+
+def test_predictions_name_each_image_and_how_sure_the_answer_is():
+    rows = predictions(LOGITS, LABELS, ["w", "x", "y", "z"], ["a", "b", "c"])
+    assert rows[["name", "actual", "predicted"]].values.tolist() == [
+        ["w", "a", "a"],
+        ["x", "b", "a"],
+        ["y", "b", "b"],
+        ["z", "c", "c"],
+    ]
+    assert rows["confidence"].tolist() == pytest.approx([0.7, 0.6, 0.8, 0.6])
+    assert rows["entropy"].tolist() == pytest.approx(entropy(LOGITS).tolist())
+
+
+def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
+    pixels = test_set.read(range(4)).float() / 255
+    labels = test_set.labels[:4]
+    model.requires_grad_(False)
+    sign = attack.gradient_sign(model, pixels, labels)
+    attacked = attack.perturb(pixels, sign, 0.01)
+    assert attacked.min() >= 0 and attacked.max() <= 1
+    moved = (attacked - pixels).abs()
+    inside = (pixels > 0.01) & (pixels < 0.99) & (sign != 0)
+    assert moved[inside].numpy() == pytest.approx(0.01, abs=1e-6)
+    with torch.no_grad():
+        before, after = (
+            torch.nn.functional.cross_entropy(model(normalise(x)), labels) for x in (pixels, attacked)
+        )
+    assert after > before
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_epsilon_zero_gives_the_clean_scores_exactly(model, test_set):
+    attacked = attack.attack(model, test_set, [0.0, 0.05], CPU)
+    assert torch.equal(attacked[0.0], predict(model, test_set, CPU))
+    assert not torch.equal(attacked[0.05], attacked[0.0])
+    rows = attack.sweep(attacked, test_set.labels)
+    assert rows["epsilon"].tolist() == [0, 0.05]
+    assert rows["f1"][0] == scores(attacked[0.0], test_set.labels)["f1"]
+
+
+def test_examples_follow_a_class_to_its_rank_under_attack(model, test_set):
+    classes = test_set.classes
+    [example] = attack.examples(model, test_set, [3], ["x.jpg"], classes, 0.05, CPU)
+    logits = attack.attack(model, test_set, [0.0, 0.05], CPU)
+    order = logits[0.05][3].argsort(descending=True).tolist()
+    assert example.before[0][0] == classes[logits[0.0][3].argmax()]
+    assert [name for name, _ in example.after] == [classes[place] for place in order[:3]]
+    assert example.rank_after == [order.index(classes.index(name)) + 1 for name, _ in example.before]
+    assert set(np.unique(example.noise)) <= {-1, 0, 1}
+    assert example_rows([example])["rank_attacked"].tolist() == example.rank_after
+
+
+def test_pick_takes_right_answers_of_different_classes():
+    logits = torch.tensor([[9.0, 0], [8, 0], [0, 1], [5, 0]])
+    assert attack.pick(logits, torch.tensor([0, 0, 1, 1]), 2) == [0, 2]

@@ -1,0 +1,170 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from carcls.errors import InputError
+from carcls.learning import weights
+from carcls.learning.model import (
+    ModelInfo,
+    backbone_of,
+    build,
+    check_classes,
+    load_backbone,
+    load_model,
+    normalise,
+    save_backbone,
+    save_model,
+    split_frozen,
+)
+
+INFO = ModelInfo("resnet18", "scratch", ["a", "b", "c"], 32, 0.5, 0.5, 0.25, 3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("resnet18", 3, seed=5).eval()
+
+
+@pytest.fixture
+def pixels():
+    return torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+def test_weights_depend_on_the_seed_alone(model):
+    torch.manual_seed(99)
+    again, other = build("resnet18", 3, seed=5), build("resnet18", 3, seed=6)
+    assert torch.equal(model.fc.weight, again.fc.weight)
+    assert not torch.equal(model.fc.weight, other.fc.weight)
+
+
+def test_normalise_maps_the_value_range_to_minus_one_and_one():
+    assert normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
+    assert normalise(torch.tensor([0.0, 0.5])).tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("frozen_layers", range(9))
+def test_both_parts_in_a_row_are_the_model(model, pixels, frozen_layers):
+    frozen, trained = split_frozen(model, frozen_layers)
+    with torch.no_grad():
+        assert torch.equal(trained(frozen(normalise(pixels))), model(normalise(pixels)))
+
+
+def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
+    found = []
+    for in_parts in (False, True):
+        model = build("resnet18", 3, seed=5)
+        frozen, trained = split_frozen(model, 0)
+        network = trained if in_parts else model
+        network(frozen(normalise(pixels))).square().sum().backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for whole, parts in zip(*found, strict=True):
+        assert torch.equal(whole, parts)
+
+
+@pytest.mark.parametrize(
+    ("frozen_layers", "trainable"),
+    [
+        (0, {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"}),
+        (6, {"layer3", "layer4", "fc"}),
+        (8, {"fc"}),
+    ],
+)
+def test_what_a_configuration_trains(frozen_layers, trainable):
+    model = build("resnet18", 3, seed=5)
+    split_frozen(model, frozen_layers)
+    assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == trainable
+
+
+def test_a_saved_model_comes_back_whole_and_in_equal_bytes(tmp_path, model, pixels):
+    save_model(tmp_path / "m.safetensors", model, INFO)
+    loaded, info = load_model(tmp_path / "m.safetensors")
+    assert info == INFO
+    with torch.no_grad():
+        assert torch.equal(loaded(normalise(pixels)), model(normalise(pixels)))
+    save_model(tmp_path / "n.safetensors", loaded, info)
+    assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+
+
+def test_what_is_no_model_of_ours_is_one_sentence(tmp_path, model):
+    with pytest.raises(InputError, match="gone.safetensors is missing"):
+        load_model(tmp_path / "gone.safetensors")
+    torch.save(model.state_dict(), tmp_path / "pickle.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    info = {"carcls": json.dumps({"arch": "resnet18"})}
+    save_file({"x": torch.zeros(1)}, tmp_path / "partial.safetensors", metadata=info)
+    for name in ("pickle", "foreign", "partial"):
+        with pytest.raises(InputError, match=f"{name}.safetensors is not a model"):
+            load_model(tmp_path / f"{name}.safetensors")
+
+
+def test_a_model_of_other_classes_is_refused(tmp_path):
+    check_classes(tmp_path, INFO, ["a", "b", "c"])
+    with pytest.raises(InputError, match="'d' is only among the data's classes"):
+        check_classes(tmp_path, INFO, ["a", "b", "c", "d"])
+    with pytest.raises(InputError, match="'c' is only among the model's classes"):
+        check_classes(tmp_path, replace(INFO), ["a", "b"])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_weights_file_of_any_number_of_classes_becomes_the_backbone(tmp_path, suffix, dtype):
+    source = torchvision.models.resnet18(num_classes=7)
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in source.state_dict().items()}
+    path = tmp_path / f"resnet18{suffix}"
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    backbone = weights.read_weights(path, "resnet18")
+    save_backbone(tmp_path / "backbone.safetensors", backbone)
+    model = build("resnet18", 3, seed=1)
+    classifier = model.fc.weight.clone()
+    load_backbone(model, tmp_path / "backbone.safetensors")
+    assert torch.equal(model.fc.weight, classifier)
+    assert model.conv1.weight.dtype == torch.float32
+    for name, tensor in backbone_of(state).items():
+        assert torch.equal(model.state_dict()[name], tensor.to(model.state_dict()[name].dtype))
+
+
+def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "resnet18.safetensors")
+    with pytest.raises(
+        InputError, match="does not hold the weights of resnet34: its tensor layer1.2.bn1.bias is"
+    ):
+        weights.read_weights(tmp_path / "resnet18.safetensors", "resnet34")
+    with pytest.raises(InputError, match="gone.pth are missing"):
+        weights.read_weights(tmp_path / "gone.pth", "resnet18")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(InputError, match="text.pth is neither"):
+        weights.read_weights(tmp_path / "text.pth", "resnet18")
+
+
+def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(InputError, match="trap.pth is neither"):
+        weights.read_weights(tmp_path / "trap.pth", "resnet18")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_imagenet_weights_come_through_torchvisions_loader(tmp_path, monkeypatch, model):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"  # torchvision's name for IMAGENET1K_V1
+    path.parent.mkdir(parents=True)
+    source = build("resnet18", 1000, seed=2)
+    torch.save(source.state_dict(), path)
+    backbone = weights.imagenet("resnet18")
+    assert torch.equal(backbone["conv1.weight"], source.conv1.weight)
+    assert "fc.weight" not in backbone
+
+
+def test_imagenet_weights_without_a_network_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens on the discard port
+    with pytest.raises(InputError, match="ImageNet weights of resnet18 could not be downloaded"):
+        weights.imagenet("resnet18")

@@ -1,0 +1,215 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import shrunken
+from tqdm import tqdm
+
+from carcls.errors import InputError
+from carcls.learning import training, variant
+from carcls.learning.checkpoint import Checkpoint, fingerprint
+from carcls.learning.evaluation import predict, scores
+from carcls.learning.loading import ArchiveSet, ImageSet, batches
+from carcls.learning.model import backbone_of, build, load_model, save_backbone, save_model
+
+CPU = torch.device("cpu")
+RECIPE = training.Recipe(
+    frozen_layers=0,
+    epochs=2,
+    patience=5,
+    optimizer="adamw",
+    batch_size=16,
+    lr=1e-3,
+    weight_decay=0.01,
+    device=CPU,
+    precision=torch.float32,
+    seed=1,
+)
+
+
+@pytest.fixture(scope="module")
+def sets(data):
+    return ArchiveSet(data / "images/train.tar"), ArchiveSet(data / "images/val.tar")
+
+
+def fit(sets, frozen_layers=0, **changes):
+    model = build("resnet18", 12, seed=1)
+    epochs = list(training.fit(model, *sets, replace(RECIPE, frozen_layers=frozen_layers, **changes)))
+    return model, epochs
+
+
+@pytest.mark.parametrize("frozen_layers", [6, 8])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_every_frozen_tensor_is_byte_identical_after_training(sets, frozen_layers, precision):
+    before = build("resnet18", 12, seed=1).state_dict()
+    model, _ = fit(sets, frozen_layers, precision=precision)
+    prefixes = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")[: frozen_layers - 2]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith(prefixes), name
+
+
+def test_features_computed_once_train_as_features_computed_each_time(sets, monkeypatch):
+    once, _ = fit(sets, 6)
+    monkeypatch.setattr(training, "MEMORY_LIMIT", 0)
+    each_time, _ = fit(sets, 6)
+    for name, tensor in once.state_dict().items():
+        assert torch.allclose(tensor, each_time.state_dict()[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, precision):
+    first, epochs = fit(sets, precision=precision)
+    torch.manual_seed(12345)
+    second, again = fit(sets, precision=precision)
+    assert epochs == again
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_a_run_learns_and_the_golden_losses_hold(sets):
+    _, epochs = fit(sets, epochs=3)
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    assert [epoch.lr for epoch in epochs] == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
+    # processors differ in the last bits of a convolution, and training amplifies them: hence the width
+    assert [epoch.train_loss for epoch in epochs] == pytest.approx(GOLDEN, rel=0.05)
+
+
+def test_the_model_is_left_at_its_best_epoch(sets):
+    model, epochs = fit(sets, epochs=3, lr=0.01)
+    best = max(epoch.val_f1 for epoch in epochs)
+    result = scores(predict(model, sets[1], CPU), sets[1].labels)
+    assert result["f1"] == best
+
+
+def test_training_stops_when_patience_is_out(sets):
+    _, epochs = fit(sets, epochs=9, patience=1, lr=1e-12)
+    assert len(epochs) < 9
+    assert epochs[-1].val_f1 <= max(epoch.val_f1 for epoch in epochs[:-1])
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence(sets):
+    with pytest.raises(InputError, match=r"epoch \d: lower lr, it is 1e\+30"):
+        fit(sets, lr=1e30, epochs=3)
+
+
+def test_a_last_batch_of_one_does_not_stop_batchnorm(sets):
+    train = sets[0].select(range(17))
+    assert len(fit((train, sets[1]), epochs=1)[1]) == 1
+
+
+def test_images_read_as_they_come_are_those_kept_in_memory(data, monkeypatch):
+    kept = ArchiveSet(data / "images/val.tar")
+    monkeypatch.setattr("carcls.learning.loading.MEMORY_LIMIT", 0)
+    read = ArchiveSet(data / "images/val.tar")
+    order = torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))
+    pairs = zip(batches(kept, order.split(7)), batches(read, order.split(7)), strict=True)
+    for (pixels, labels), (other_pixels, other_labels) in pairs:
+        assert torch.equal(pixels, other_pixels)
+        assert torch.equal(labels, other_labels)
+        assert pixels.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_cover_every_image_once():
+    images = ImageSet(torch.zeros(10, 3, 2, 2, dtype=torch.uint8), torch.arange(10))
+    read = [labels.tolist() for _, labels in batches(images, images.in_turn(4))]
+    assert read == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("frozen_layers", [0, 6])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_killed_training_goes_on_to_the_same_bytes(sets, frozen_layers, epoch, tmp_path, monkeypatch):
+    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
+    recipe = replace(RECIPE, frozen_layers=frozen_layers, epochs=3)
+    whole, epochs = fit(sets, frozen_layers, epochs=3)
+
+    class Bar(tqdm):
+        def __init__(self, *, desc, **settings):
+            super().__init__(desc=desc, **settings)
+            self.last = desc == f"epoch {epoch + 1}/3"
+
+        def update(self, n=1):
+            if self.last:
+                raise Killed
+
+    with pytest.raises(Killed):
+        list(
+            training.fit(
+                build("resnet18", 12, seed=1), *sets, recipe, checkpoint=Checkpoint("a", "f"), bar=Bar
+            )
+        )
+    trained = []
+    monkeypatch.setattr(training, "train_epoch", counted(training.train_epoch, trained))
+    model = build("resnet18", 12, seed=1)
+    assert list(training.fit(model, *sets, recipe, checkpoint=Checkpoint("a", "f"))) == epochs
+    assert len(trained) == 3 - epoch
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
+
+
+def counted(function, calls):
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return call
+
+
+def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
+    Checkpoint("a", "first").save({"history": []})
+    assert Checkpoint("a", "first").load() == {"history": []}
+    assert Checkpoint("a", "second").load() is None
+    (tmp_path / "a.pt").write_bytes(b"PK torn")
+    assert Checkpoint("a", "first").load() is None
+
+
+def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch):
+    data = tmp_path / "train.csv"
+    data.write_text("a")
+    before = fingerprint(RECIPE, [data])
+    assert fingerprint(RECIPE, [data]) == before
+    assert fingerprint(replace(RECIPE, lr=0.1), [data]) != before
+    data.write_text("b")
+    assert fingerprint(RECIPE, [data]) != before
+    data.write_text("a")
+    code = tmp_path / "loop.py"
+    code.write_text("changed")
+    monkeypatch.setattr(training, "__file__", str(code))
+    assert fingerprint(RECIPE, [data]) != before
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_other_optimizers_learn_too(sets, optimizer):
+    _, epochs = fit(sets, optimizer=optimizer, epochs=3, lr=1e-3)
+    assert epochs[-1].train_loss < epochs[0].train_loss
+
+
+def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
+    def exhausted(*_):
+        torch.empty(1 << 50)
+
+    monkeypatch.setattr(training, "train_epoch", exhausted)
+    with pytest.raises(InputError, match="batches of 16: lower batch_size"):
+        fit(sets)
+
+
+def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
+    backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
+    save_backbone(data / "weights/resnet18.safetensors", backbone)
+    cell = variant.prepare(shrunken(), "resnet18", "freeze6", data, CPU)
+    history = list(cell.fit())
+    metrics = cell.metrics(history)
+    save_model(tmp_path / "m.safetensors", cell.model, cell.info(history))
+    loaded, info = load_model(tmp_path / "m.safetensors")
+    result = scores(predict(loaded, cell.val, CPU), cell.val.labels)
+    assert (result["f1"], result["loss"]) == (metrics["val_f1"], pytest.approx(metrics["val_loss"], rel=1e-6))
+    assert (info.val_f1, info.epoch, info.config) == (metrics["val_f1"], metrics["epoch"], "freeze6")
+    assert metrics["trainable_parameters"] < metrics["parameters"]
+
+
+GOLDEN = [2.5664, 1.1794, 0.3337]

@@ -1,0 +1,91 @@
+"""Analysis against scikit-learn, against itself done slowly, and against numbers worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from carcls.study import analysis
+
+CARS = ["Audi A5 Coupe 2012", "Audi S4 Sedan 2007", "BMW M3 Coupe 2012", "Jaguar XK XKR 2012", "a bicycle"]
+
+
+def answers(pairs: list[tuple[int, int]], confidence: list[float] | None = None) -> pd.DataFrame:
+    actual, predicted = (np.array(CARS, dtype=object)[list(side)] for side in zip(*pairs, strict=True))
+    return pd.DataFrame(
+        {"actual": actual, "predicted": predicted, "confidence": confidence or [0.5] * len(pairs)}
+    )
+
+
+def confusion(counts: dict[tuple[int, int], int]) -> pd.DataFrame:
+    rows = [(CARS[actual], CARS[predicted], count) for (actual, predicted), count in counts.items()]
+    return pd.DataFrame(rows, columns=["actual", "predicted", "count"])
+
+
+@pytest.fixture
+def many(rng) -> pd.DataFrame:
+    actual = rng.integers(5, size=300)
+    predicted = np.where(rng.random(300) < 0.7, actual, rng.integers(5, size=300))
+    return answers(list(zip(actual, predicted, strict=True)))
+
+
+def test_macro_f1_is_scikit_learns(many):
+    codes = {name: place for place, name in enumerate(CARS)}
+    actual, predicted = many.actual.map(codes).to_numpy(), many.predicted.map(codes).to_numpy()
+    counts = (np.bincount(x, minlength=9) for x in (actual, predicted, actual[actual == predicted]))
+    assert analysis.macro_f1(*counts) == pytest.approx(f1_score(actual, predicted, average="macro"))
+
+
+def test_intervals_are_those_of_a_bootstrap_done_one_resample_at_a_time(many, monkeypatch):
+    monkeypatch.setattr(analysis, "RESAMPLES", 50)
+    fast = analysis.intervals(many, np.random.default_rng(3))
+    draws = np.random.default_rng(3).integers(len(many), size=(50, len(many)))
+    samples = [many.iloc[draw] for draw in draws]
+    f1 = [f1_score(sample.actual, sample.predicted, average="macro") for sample in samples]
+    accuracy = [(sample.actual == sample.predicted).mean() for sample in samples]
+    assert fast["f1"] == pytest.approx(np.quantile(f1, (0.025, 0.975)))
+    assert fast["accuracy"] == pytest.approx(np.quantile(accuracy, (0.025, 0.975)))
+
+
+def test_an_interval_is_as_wide_as_the_normal_approximation_says(many):
+    low, high = analysis.intervals(many, np.random.default_rng(0))["accuracy"]
+    accuracy = (many.actual == many.predicted).mean()
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / 300), rel=0.1)
+
+
+def test_calibration_error_is_worked_out_by_hand():
+    frame = answers([(0, 0), (0, 1), (1, 1), (2, 2)], [0.95, 0.91, 1.0, 0.1])
+    bins = analysis.calibration(frame)
+    assert bins.images.to_list() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]  # 0.1 is the first bin's upper end
+    last = bins.iloc[-1]
+    assert (last.accuracy, last.confidence) == pytest.approx((2 / 3, 2.86 / 3))
+    assert analysis.calibration_error(bins) == pytest.approx((3 * (2.86 - 2) / 3 + (1 - 0.1)) / 4)
+
+
+def test_pairs_are_counted_both_ways():
+    pairs = analysis.confused_pairs(confusion({(0, 0): 9, (0, 1): 1, (1, 0): 3, (2, 0): 2, (1, 1): 5}))
+    assert pairs.to_numpy().tolist() == [[CARS[1], CARS[0], 3, 1, 4], [CARS[2], CARS[0], 2, 0, 2]]
+
+
+def test_errors_inside_a_make_are_set_against_chance():
+    counts = confusion(
+        {(0, 0): 9, (0, 1): 3, (0, 4): 1, (2, 1): 2, (4, 0): 7}
+    )  # of the bicycle nothing counts
+    found = analysis.same_make(counts, CARS)
+    assert found == {"errors": 6, "inside": 3 / 6, "chance": pytest.approx((4 * 1 / 4 + 2 * 0 / 4) / 6)}
+
+
+@pytest.mark.parametrize("classes", [CARS, CARS[1:]])
+def test_without_errors_or_shared_makes_no_share_is_given(classes):
+    counts = {(0, 0): 9} if classes is CARS else {(1, 2): 3}
+    assert analysis.same_make(confusion(counts), classes) is None
+
+
+def test_attributes_are_scored_over_the_classes_that_have_them():
+    frame = answers([(0, 1), (1, 2), (2, 2), (3, 3), (4, 0), (3, 4)])
+    rows = {row.pop("attribute"): row for row in analysis.attribute_scores(frame, CARS).to_dict("records")}
+    make = pytest.approx((2 / 3 + 2 / 3 + 2 / 3) / 3)  # Audi 1 of 2, BMW called twice, Jaguar 1 of 2
+    assert rows["make"] == {"values": 3, "classes": 4, "images": 5, "f1": make, "accuracy": 0.6}
+    assert rows["type"]["classes"] == 3 and rows["type"]["accuracy"] == pytest.approx(1 / 3)
+    assert rows["year"]["values"] == 2 and rows["year"]["accuracy"] == pytest.approx(2 / 5)
+    assert analysis.attribute_scores(frame, ["a bicycle"]).empty

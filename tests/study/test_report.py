@@ -1,0 +1,373 @@
+"""The page against the files that it is made of."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from carcls import params
+from carcls.data import archive
+from carcls.errors import InputError
+from carcls.files import write_bytes, write_csv, write_json
+from carcls.seeds import generator
+from carcls.study import analysis, figures, paper, report
+
+SETTINGS = params.load(ROOT / "params.yaml")
+SMALL = ["AM <b>General</b>", "B$1$", "NA"]  # what HTML, matplotlib and pandas would take for their own
+STANFORD = [
+    "AM General Hummer SUV 2000",
+    *(f"Car {n:03}" for n in range(194)),
+    "smart fortwo Convertible 2012",
+]
+HISTORY = ("lr", "train_loss", "train_f1", "val_loss", "val_loss_std", "val_f1")
+SCORES = ("f1", "accuracy", "top5", "entropy", "entropy_std")
+
+
+def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
+    """The files that the report reads, of random numbers; three images and a copy a class and split."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{split}/{label}/{number}.jpg", label, name, split)
+        for split in ("test", "train", "val")
+        for label, name in enumerate(classes)
+        for number in range(3)
+    ]
+    split = pd.DataFrame(rows, columns=["name", "label", "class", "split"])
+    write_csv(root / "data/split.csv", split)
+    for name, originals in split.groupby("split"):
+        with archive.create(
+            root / f"data/images/{name}.tar", ("label", "class", "source", "operations")
+        ) as writer:
+            for number, row in enumerate(originals.to_dict("records")):
+                texts = [
+                    "",
+                    "rotate(degrees=-7.31)" if number % 2 else "blur(kernel=3)",
+                    "gamma(exponent=1.1) blur",
+                ]
+                for copy, text in enumerate(texts if name != "test" else texts[:1]):
+                    values = {"label": row["label"], "class": row["class"], "source": row["name"]}
+                    writer.add(f"{number:04}_{copy}.jpg", jpeg(rng), **values, operations=text)
+    for variant in variants:
+        metrics = dict(
+            zip(("val_f1", "val_loss", "train_f1", "train_loss"), rng.random(4).tolist(), strict=True)
+        )
+        counts = {"epoch": 2, "epochs": 3, "parameters": 11_000_000, "trainable_parameters": 5_133}
+        write_json(root / f"metrics/train/{variant}.json", metrics | counts)
+        columns = {name: rng.random(3) for name in HISTORY}
+        write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
+    for name in ("test", "fgsm"):
+        values = rng.random(len(SCORES)).tolist()
+        write_json(
+            root / f"metrics/{name}.json",
+            {f"{name}_{key}": value for key, value in zip(SCORES, values, strict=True)},
+        )
+    frame = pd.DataFrame(
+        {"class": classes} | {key: rng.random(len(classes)) for key in ("precision", "recall", "f1")}
+    )
+    write_csv(root / "plots/test/per_class.csv", frame.assign(support=3))
+    names = archive.read_index(root / "data/images/test.tar")["name"]
+    for name in ("test", "fgsm"):
+        write_csv(root / f"plots/{name}/predictions.csv", make_answers(names, classes, rng))
+    answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
+    counts = answers.groupby(["actual", "predicted"]).size().rename("count").reset_index()
+    write_csv(root / "plots/test/confusion.csv", counts)
+    write_csv(
+        root / "plots/fgsm/sweep.csv",
+        pd.DataFrame({"epsilon": [0.0, 0.01]} | {key: [0.5, 0.25] for key in SCORES}),
+    )
+    write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
+    return root
+
+
+def make_answers(names: pd.Series, classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
+    """All right but the first class's second and third image, which are taken for the third class."""
+    actual = np.repeat(np.array(classes, dtype=object), 3)
+    predicted = actual.copy()
+    predicted[1:3] = classes[2]
+    sureness = {"confidence": rng.random(len(names)), "entropy": rng.random(len(names))}
+    return pd.DataFrame({"name": names, "actual": actual, "predicted": predicted, **sureness})
+
+
+def jpeg(rng: np.random.Generator) -> bytes:
+    return cv2.imencode(".jpg", rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return make_study(tmp_path_factory.mktemp("small"), SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
+
+
+@pytest.fixture(scope="module")
+def page(small) -> str:
+    return report.build(SETTINGS, small)
+
+
+@pytest.fixture(scope="module")
+def stanford_page(tmp_path_factory) -> str:
+    data = SETTINGS.data.model_copy(update={"source": "folder", "folder": "/home/me/cars"})
+    root = make_study(tmp_path_factory.mktemp("stanford"), STANFORD, list(paper.VARIANTS))
+    return report.build(SETTINGS.model_copy(update={"data": data}), root)
+
+
+class References(HTMLParser):
+    """Every tag, and everything that a browser would fetch or follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.found, self.images = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        attributes = dict(attributes)
+        self.found += [attributes[name] for name in ("src", "href", "srcset", "data") if name in attributes]
+        self.found += re.findall(r"url\(([^)]*)", attributes.get("style", ""))
+        if tag == "img":
+            self.images.append(attributes)
+
+
+def numbers(page: str) -> list[tuple[str, str, str, str]]:
+    """(file, key, exact value, text shown) of each number of a file."""
+    return re.findall(r'<data value="([^"]*)" title="([^":]+):(\w+) = \1">([^<]*)</data>', page)
+
+
+def table(page: str, name: str) -> str:
+    return next(part for part in re.findall(r"<table.*?</table>", page, re.S) if f"<b>{name}.</b>" in part)
+
+
+def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
+    shown = {}
+    for exact, path, key, text in numbers(page):
+        shown.setdefault((path, key), []).append(exact)
+        if path.endswith(".json"):
+            value = json.loads((small / path).read_text())[key]
+            assert float(exact) == value
+            assert float(text.replace(",", "")) == pytest.approx(value, abs=0.5001e-4)
+    assert page.count("<data ") == sum(map(len, shown.values()))
+    variants = [*paper.VARIANTS, "resnet50-freeze4"]
+    keys = ("train_loss", "train_f1", "val_loss", "val_f1", "epoch", "epochs", "trainable_parameters")
+    wanted = {(f"metrics/train/{variant}.json", key) for variant in variants for key in keys}
+    wanted |= {(f"metrics/{name}.json", f"{name}_{key}") for name in ("test", "fgsm") for key in SCORES}
+    assert wanted <= set(shown)
+    per_class = pd.read_csv(small / "plots/test/per_class.csv", dtype=str)
+    for key in ("precision", "recall", "f1"):
+        assert [float(exact) for exact in shown["plots/test/per_class.csv", key]] == per_class[key].map(
+            float
+        ).to_list()
+
+
+def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
+    rows = re.findall(r'<th scope="row">(ResNet-\d+ \w+( ★)?)</th>', table(page, "Table 2"))
+    expected = [
+        variant.replace("resnet", "ResNet-").replace("-", " ").replace("ResNet ", "ResNet-")
+        for variant in [*paper.VARIANTS, "resnet50-freeze4"]
+    ]
+    assert [name.removesuffix(" ★") for name, _ in rows] == expected
+    assert [name for name, mark in rows if mark] == ["ResNet-34 pretrained ★"]
+
+
+def test_equal_files_give_equal_bytes(page, small):
+    assert report.build(SETTINGS, small) == page
+
+
+def test_the_page_fetches_nothing(page, stanford_page):
+    for text in (page, stanford_page):
+        references = References(text)
+        assert not references.tags & {"script", "link", "iframe", "object", "embed", "base"}
+        assert references.found and all(found.startswith(("data:image/", "#")) for found in references.found)
+        style = re.search(r"<style>(.*)</style>", text, re.S)[1]
+        assert "url(" not in style and "@import" not in style
+        assert all(image["alt"] for image in references.images)
+
+
+def test_only_the_demo_is_announced_as_one(page, stanford_page):
+    assert "cars drawn by the project, not photographs" in page
+    assert "drawn by the project" not in stanford_page
+
+
+def test_the_papers_values_stand_beside_those_of_its_196_classes_only(page, stanford_page):
+    assert not re.search(r'class="(paper|difference)"', page)
+    second = table(stanford_page, "Table 2")
+    [row] = re.findall(r'<th scope="row">ResNet-18 freeze8</th>.*?</tr>', second, re.S)
+    assert re.findall(r'class="paper">([^<]*)', row) == ["1.539847", "0.75", "2.84", "0.355"]
+    ours = [float(value) for value in re.findall(r'<data value="([^"]*)"', row)[:4]]
+    differences = [text.replace("−", "-") for text in re.findall(r'class="difference">([^<]*)', row)]
+    for text, value, theirs in zip(
+        differences, ours, paper.VARIANTS["resnet18-freeze8"].values(), strict=True
+    ):
+        decimals = len(text.partition(".")[2])
+        assert float(text) == pytest.approx(value - theirs, abs=0.51 * 10**-decimals)
+    third = re.findall(r'<td class="paper">([^<]*)', table(stanford_page, "Table 3"))
+    assert third == ["0.9021", "0.9024", "1.4531 ± 0.8601", "0.1346", "0.1315", "2.6242 ± 0.8007"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (STANFORD, True),
+        ([name.upper() for name in STANFORD], True),
+        (STANFORD[:-1], False),
+        ([*STANFORD[1:], "Another"], False),
+        (STANFORD[:11] + STANFORD[-1:], False),
+    ],
+)
+def test_stanford_cars_are_known_by_their_number_and_names(classes, expected):
+    assert paper.is_stanford_cars(classes) is expected
+
+
+def test_the_data_is_counted_before_and_after_augmentation(page):
+    cells = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(page, "Table S1"))
+    counts = {name: re.findall(r"<td>([^<]*)</td>", row) for name, row in cells}
+    assert counts == {
+        "Training": ["9", "3", "27", "9"],
+        "Validation": ["9", "3", "27", "9"],
+        "Test": ["9", "3", "9", "3"],
+    }
+
+
+def test_sample_pictures_are_the_archives_bytes(page, small):
+    tar = small / "data/images/train.tar"
+    index = archive.read_index(tar).set_index("name")
+    with archive.ArchiveReader(tar) as reader:
+        encoded = {
+            name: base64.b64encode(reader.read(row.offset, row["size"])).decode()
+            for name, row in index.iterrows()
+        }
+    names = {data: name for name, data in encoded.items()}
+    images = References(figure(page, "Figure 2a") + figure(page, "Figure 2b")).images
+    shown = [(names[image["src"].partition(",")[2]], image["alt"]) for image in images]
+    assert [name for name, _ in shown[:3]] == ["0000_0.jpg", "0003_0.jpg", "0006_0.jpg"]
+    for (original, _), (copy, alt) in zip(shown[3::2], shown[4::2], strict=True):
+        assert index.loc[original, "operations"] == ""
+        assert index.loc[original, "source"] == index.loc[copy, "source"]
+        assert index.loc[copy, "operations"].partition("(")[0] == alt.rpartition(" ")[2]
+    assert [alt.rpartition(" ")[2] for _, alt in shown[4::2]] == ["blur", "rotate"]
+
+
+def test_class_names_are_text(page):
+    assert "AM &lt;b&gt;General&lt;/b&gt;" in page and "AM <b>" not in page
+    assert '<th scope="row">NA</th>' in page
+
+
+def figure(page: str, name: str) -> str:
+    return next(part for part in re.findall(r"<figure.*?</figure>", page, re.S) if f"<b>{name}.</b>" in part)
+
+
+def test_the_most_confused_pair_is_shown_with_a_picture_of_each(page):
+    part = figure(page, "Figure S5")
+    assert [image["alt"] for image in References(part).images] == [
+        "Training image of the class AM <b>General</b>",
+        "Training image of the class NA",
+    ]
+    assert "Left taken for right: 2 of 3; right for left: 0 of 3." in part
+
+
+def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
+    part = figure(page, "Figure S3")
+    scores = pd.read_csv(small / "plots/test/per_class.csv", keep_default_na=False).sort_values("f1")
+    shown = re.findall(r"F1 ([\d.]+), precision ([\d.]+), recall ([\d.]+)", part)
+    expected = scores[["f1", "precision", "recall"]]
+    assert shown == [tuple(f"{value:.3f}" for value in row) for row in expected.itertuples(index=False)]
+    answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+    wrong = answers[answers.actual != answers.predicted].sort_values("confidence", ascending=False)
+    sure = re.findall(r"taken for <b>NA</b>, ([\d.]+)", part)
+    assert sure == [f"{value:.2f}" for value in wrong.confidence]
+    with archive.ArchiveReader(small / "data/images/test.tar") as reader:
+        index = archive.read_index(reader.path).set_index("name")
+        for name in wrong["name"]:
+            data = reader.read(index.offset[name], index["size"][name])
+            assert base64.b64encode(data).decode() in part
+
+
+def test_intervals_stand_by_f1_and_accuracy(page, small):
+    answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+    bounds = analysis.intervals(answers, generator(SETTINGS.seed, "bootstrap", "test"))
+    [row] = re.findall(r'<th scope="row">Original images</th>.*?</tr>', table(page, "Table 3"), re.S)
+    texts = ["{:.3f}–{:.3f}".format(*bounds[name]) for name in ("f1", "accuracy")]
+    assert re.findall(r'class="interval">([^<]*)', row) == texts
+
+
+def test_make_type_and_year_are_scored_where_the_names_have_them(page, stanford_page):
+    assert "No class is named “Make Model Type Year”" in page
+    rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S4"))
+    assert {name: re.findall(r"<td>([^<]*)", row) for name, row in rows} == {
+        "Make": ["2", "2", "6", "0.7500", "0.6667"],
+        "Type": ["2", "2", "6", "0.7500", "0.6667"],
+        "Year": ["2", "2", "6", "0.7500", "0.6667"],
+    }
+    assert "194 of the 196 names are not of the form" in stanford_page
+
+
+FRAMES = {  # what each figure must be drawn from
+    "loss_curves": "history",
+    "f1_curves": "history",
+    "train_and_val": "history",
+    "per_class_f1": "plots/test/per_class.csv",
+    "confusion": "plots/test/confusion.csv",
+    "epsilon_sweep": "plots/fgsm/sweep.csv",
+    "reliability": "calibration",
+    "entropies": "plots/test/predictions.csv",
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_figure_is_drawn_from_its_csv(small, monkeypatch, name):
+    drawn, draw = [], getattr(figures, name)
+    monkeypatch.setattr(figures, name, lambda *data: drawn.append(data) or draw(*data))
+    report.build(SETTINGS, small)
+    for data in drawn:
+        if FRAMES[name] == "history":
+            for variant, frame in data[0].items():
+                expected = pd.read_csv(small / f"plots/history/{variant}.csv")
+                pd.testing.assert_frame_equal(frame, expected)
+        elif FRAMES[name] == "calibration":
+            answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
+            pd.testing.assert_frame_equal(data[0], analysis.calibration(answers))
+        elif name == "entropies":
+            for series, stage in zip(data[:2], ("test", "fgsm"), strict=True):
+                path = small / f"plots/{stage}/predictions.csv"
+                assert series.to_list() == pytest.approx(pd.read_csv(path).entropy.to_list())
+        else:
+            expected = pd.read_csv(small / FRAMES[name], keep_default_na=False)
+            pd.testing.assert_frame_equal(data[0], expected)
+    assert len(drawn) == (2 if name == "train_and_val" else 1)
+
+
+def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
+    data = base64.b64encode((small / "plots/fgsm/examples.png").read_bytes()).decode()
+    assert data in figure(page, "Figure 5")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/split.csv",
+        "data/images/train.csv",
+        "metrics/train/resnet34-pretrained.json",
+        "plots/test/per_class.csv",
+        "metrics/fgsm.json",
+        "plots/test/predictions.csv",
+        "plots/fgsm/predictions.csv",
+        "plots/fgsm/examples.png",
+    ],
+)
+def test_a_missing_file_is_named(small, tmp_path, path):
+    for source in small.rglob("*"):
+        if source.is_file() and source != small / path:
+            target = tmp_path / source.relative_to(small)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    with pytest.raises(InputError, match=rf"{re.escape(path)} is missing; `dvc repro` makes it\."):
+        report.build(SETTINGS, tmp_path)
+
+
+def test_a_metrics_file_without_a_score_is_named(small):
+    with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
+        report.Run(small).number("metrics/test.json", "test_top1")

@@ -1,0 +1,137 @@
+"""The house: who may import whom, and that importing only defines."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from conftest import ROOT
+
+# from the ground up: a module imports only from its own floor and those before it
+FLOORS = [
+    ["carcls.errors", "carcls.files", "carcls.process", "carcls.seeds"],
+    ["carcls.params"],
+    ["carcls.data"],
+    ["carcls.learning"],
+    ["carcls.study"],
+    ["carcls.web", "carcls.cli"],
+    ["stages"],
+]
+ROOMS = ["carcls.data", "carcls.learning", "carcls.study", "carcls.web"]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for folder in ("carcls", "stages")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def imported(module: str) -> set[str]:
+    """The modules of the project that `module` imports, wherever in it."""
+    stem = ROOT / module.replace(".", "/")
+    path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return (found & set(MODULES)) - {"carcls", module}
+
+
+def floor(module: str) -> int:
+    return next(
+        number
+        for number, names in enumerate(FLOORS)
+        if any(module == name or module.startswith(f"{name}.") for name in names)
+    )
+
+
+def order(room: str) -> list[str]:
+    """The modules that the room's docstring lists, from the ground up."""
+    return re.findall(r"^    (\w+)  ", import_module(room).__doc__, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "carcls"])
+def test_imports_run_down_only(module):
+    assert [other for other in imported(module) if floor(other) > floor(module)] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_lists_its_modules_and_each_imports_only_those_before_it(room):
+    found = {module.split(".")[2] for module in MODULES if module.startswith(f"{room}.")}
+    listed = order(room)
+    assert sorted(listed) == sorted(found)
+    for module in MODULES:
+        if module.startswith(f"{room}."):
+            own = module.split(".")[2]
+            below = {other.split(".")[2] for other in imported(module) if other.startswith(f"{room}.")}
+            assert below - {own} <= set(listed[: listed.index(own)]), module
+
+
+SETTINGS = """
+import json, os, sys
+from importlib import import_module
+import cv2, torch
+
+def settings():
+    names = ("CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY")
+    return [
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.serialization.get_crc32_options(),
+        cv2.getNumThreads(),
+        torch.get_num_threads(),
+        {name: os.environ.get(name) for name in names},
+    ]
+
+found = [settings()]
+for name in sys.argv[1:]:
+    import_module(name)
+found.append(settings())
+from carcls.process import set_up
+set_up()
+print(json.dumps([*found, settings()]))
+"""
+
+
+def test_an_import_only_defines_and_set_up_sets():
+    modules = [name for name in MODULES if name.startswith("carcls") and "sources.kaggle" not in name]
+    run = subprocess.run(
+        [sys.executable, "-c", SETTINGS, *modules], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    before, after, once_set = json.loads(run.stdout.splitlines()[-1])
+    assert after == before
+    assert once_set[:4] == [True, False, False, 1] and once_set[5]["CUBLAS_WORKSPACE_CONFIG"]
+
+
+def test_a_stage_sets_up_before_it_computes(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("carcls.process.set_up", lambda: calls.append("set up"))
+    monkeypatch.setattr("stages._check_library", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["stages/any.py"])
+    monkeypatch.chdir(tmp_path)
+    stage = import_module("stages").stage
+
+    def main() -> None:
+        calls.append("main")
+
+    stage(main)()
+    assert calls == ["set up", "main"]
+
+
+def test_a_prediction_pays_for_no_table_no_score_and_no_figure():
+    code = (
+        "import sys; import carcls.learning.inference, carcls.cli;"
+        "print(*{'sklearn', 'pandas', 'matplotlib', 'dvc', 'gradio'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def test_a_training_pays_for_scores_when_it_scores():
+    code = "import sys, stages.train; print(*{'sklearn', 'pandas', 'matplotlib'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

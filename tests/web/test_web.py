@@ -1,0 +1,454 @@
+"""The web page: its server as `carcls web` starts it, and what a browser without a network sees of it."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+import yaml
+from conftest import BROWSER, ROOT, shrunken
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+pytest.importorskip("gradio", reason="the extra web is not installed")
+
+from carcls import params
+from carcls.errors import InputError
+from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.web import runs
+
+STUDY_MODEL = "models/resnet18-scratch.safetensors"
+FORM = runs.Form(
+    folder="shapes",
+    classes=3,
+    arch="resnet18",
+    pretrained=False,
+    weights="imagenet",
+    frozen_layers=0,
+    optimizer="adamw",
+    lr=0.001,
+    batch_size=8,
+    epochs=2,
+    patience=5,
+    image_size=32,
+    device="cpu",
+    results="by-hand",
+)
+
+
+def draw_shapes(folder: Path, each: int) -> None:
+    """Three classes: discs, squares and bars."""
+    for name in ("bar", "disc", "square"):
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            image = Image.new("RGB", (48, 40), (10 * number % 90, 40, 60))
+            x, y, colour = 5 + number % 11, 4 + number % 7, (255, 255 - 7 * number, 90)
+            if name == "disc":
+                ImageDraw.Draw(image).ellipse((x, y, x + 22, y + 22), fill=colour)
+            else:
+                height = 22 if name == "square" else 5
+                ImageDraw.Draw(image).rectangle((x, y, x + 22, y + height), fill=colour)
+            image.save(folder / name / f"{number:02}.png")
+
+
+def huge_png() -> bytes:
+    """A PNG of a few bytes that says it is 50,000 x 50,000."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, data) -> Path:
+    """A project's folder with a model, its test set, pictures, and all kinds of bad input."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "params.yaml").write_text(yaml.safe_dump(shrunken().model_dump()))
+    shutil.copytree(data / "images", folder / "data/images")
+    draw_shapes(folder / "shapes", 16)
+    (folder / "models").mkdir()
+    classes = sorted(pd.read_csv(data / "images/test.csv")["class"].unique())
+    info = ModelInfo("resnet18", "scratch", classes, 32, MEAN, STD, 0.5, 3)
+    save_model(folder / STUDY_MODEL, build("resnet18", 12, seed=1), info)
+    (folder / "models/pickle.safetensors").write_bytes(pickle.dumps({"weights": [1, 2]}))
+    save_file({"x": load_model(folder / STUDY_MODEL)[0].fc.weight}, folder / "models/foreign.safetensors")
+    os.utime(folder / STUDY_MODEL, (2e9, 2e9))  # newest
+    (folder / "photo.png").write_bytes((folder / "shapes/disc/03.png").read_bytes())
+    (folder / "text.png").write_text("no image")
+    (folder / "huge.png").write_bytes(huge_png())
+    with open(folder / "big.png", "wb") as file:
+        file.truncate(200 << 20)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(project, monkeypatch):
+    monkeypatch.chdir(project)
+
+
+@pytest.fixture(scope="module")
+def server(project):
+    """The address of a running `carcls web`; after the tests nothing of it may be left."""
+    command = [sys.executable, "-m", "carcls.cli", "web", "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+# --- What the form refuses.
+
+
+def test_a_folder_is_counted():
+    assert runs.count("shapes") == (["bar", "disc", "square"], 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"folder": " "}, "Name the folder"),
+        ({"folder": "nowhere"}, "nowhere does not exist"),
+        ({"folder": "models"}, "holds no images"),
+        ({"classes": 4}, "has 3 classes, not 4"),
+        ({"lr": 0.0}, "train.lr is 0.0"),
+        ({"epochs": None}, "train.epochs is None"),
+        ({"image_size": 8}, "data.image_size is 8"),
+        ({"results": "../models/new"}, "below"),
+        ({"results": "/tmp/new"}, "below"),
+        ({"results": ""}, "below"),
+        ({"results": ".hidden"}, "hidden"),
+    ],
+)
+def test_what_would_fail_is_said_before_training(changes, says):
+    with pytest.raises(InputError, match=re.escape(says)):
+        runs.Runs().start(replace(FORM, **changes))
+    assert not Path("results").exists() or not list(Path("results").glob("*new*"))
+
+
+def test_a_class_too_small_to_split_is_named(tmp_path):
+    draw_shapes(tmp_path / "few", 3)
+    (tmp_path / "few/disc/00.png").unlink()
+    with pytest.raises(InputError, match="'disc' has 2 images .* 3 are needed"):
+        runs.count(str(tmp_path / "few"))
+
+
+# --- The training process.
+
+
+def wait(run: runs.Run, until=lambda run: not run.running, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not until(run):
+        assert time.monotonic() < end, run.log()
+        time.sleep(0.05)
+
+
+def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
+    all_runs = runs.Runs()
+    run = all_runs.start(replace(FORM, lr=1e30, results="crash"))
+    with pytest.raises(InputError, match="running in results/crash"):
+        all_runs.start(replace(FORM, results="second"))
+    wait(run)
+    assert "lower lr" in run.fault()
+    assert not Path("results/crash/model.safetensors").exists() and not Path("results/crash/.work").exists()
+
+
+def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
+    code = (
+        "import sys, time; from carcls.web.runs import *; "
+        f"run = Runs().start({replace(FORM, epochs=500, patience=500, results='orphan')!r}); "
+        "print(run._process.pid, flush=True); time.sleep(100)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    owner = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    worker = int(owner.stdout.readline())
+    history = Path("results/orphan/history.csv")
+    end = time.monotonic() + 60
+    while not history.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    owner.kill()
+    owner.wait()
+    while Path(f"/proc/{worker}").exists() and "(zombie)" not in Path(f"/proc/{worker}/status").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert history.exists() and not Path("results/orphan/.work").exists()
+    _, info = load_model(Path("results/orphan/model.safetensors"))
+    assert info.epoch == pd.read_csv(history).val_f1.idxmax() + 1
+
+
+# --- The server.
+
+
+def ask(server: str, name: str, data: list) -> dict:
+    """What the page's function `name` gives for `data`, asked for as the page does."""
+    with httpx.Client(base_url=server, timeout=60) as client:
+        functions = client.get("/config").json()["dependencies"]
+        [number] = {function["id"] for function in functions if function["api_name"] == name}
+        session = os.urandom(8).hex()
+        body = {"data": data, "fn_index": number, "session_hash": session, "event_data": None}
+        client.post("/gradio_api/queue/join", json=body).raise_for_status()
+        with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as events:
+            for line in events.iter_lines():
+                event = json.loads(line.removeprefix("data: ")) if line else {}
+                if event.get("msg") == "process_completed":
+                    return event
+    raise AssertionError("no answer")
+
+
+def upload(server: str, path: Path) -> dict:
+    answer = httpx.post(f"{server}/gradio_api/upload", files={"files": (path.name, path.read_bytes())})
+    answer.raise_for_status()
+    return {"path": answer.json()[0], "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_twenty_predictions_at_once_are_all_answered(server):
+    photo = upload(server, Path("photo.png"))
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo]), range(20)))
+    tables = {answer["output"]["data"][1] for answer in answers}
+    assert all(answer["success"] for answer in answers)
+    assert len(tables) == 1 and "<table" in tables.pop()
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "{0}/params.yaml", "{0}/models/../params.yaml", "params.yaml"]
+)
+def test_no_file_outside_can_be_read(server, project, path):
+    path = path.format(project)
+    assert httpx.get(f"{server}/gradio_api/file={path}").status_code in (403, 404)
+    for function, data in (("_predict", [STUDY_MODEL]), ("_predict_all", [STUDY_MODEL])):
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        answer = ask(server, function, [*data, [file] if function == "_predict_all" else file])
+        assert not answer["success"], answer["output"]["data"]
+    assert "is not a model of the study" in str(
+        ask(server, "_predict", [path, upload(server, Path("photo.png"))])
+    )
+
+
+@pytest.mark.parametrize(
+    "way", ["file=http://127.0.0.1:1/x", "proxy=https://example.org/x", "file=https:/example.org"]
+)
+def test_the_server_fetches_nothing(server, way):
+    answer = httpx.get(f"{server}/gradio_api/{way}")
+    assert answer.status_code == 403 and "network" in answer.text
+
+
+def test_an_address_as_a_picture_is_not_fetched(server):
+    file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
+    started = time.monotonic()
+    assert not ask(server, "_predict", [STUDY_MODEL, file])["success"]
+    assert time.monotonic() - started < 5
+
+
+def test_another_name_for_this_machine_is_refused(server):
+    assert httpx.get(server, headers={"Host": "rebound.example.org"}).status_code == 400
+
+
+def test_an_upload_over_the_limit_is_refused(server):
+    answer = httpx.post(f"{server}/gradio_api/upload", files={"files": ("big.png", bytes(60 << 20))})
+    assert answer.status_code == 413
+
+
+# --- The page in a browser.
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium that resolves no name."""
+    if BROWSER is None:
+        pytest.skip("needs chromium to open the page")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        offline = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", offline])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page just opened; it may ask this server only."""
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(30_000)
+    open_page(page, server)
+    yield page
+    page.close()
+    local = (server, f"ws{server[4:]}", "data:", "blob:")
+    assert [url for url in asked if not url.startswith(local)] == []
+
+
+def open_page(page, server: str) -> None:
+    page.goto(server)
+    page.get_by_text("No training has been started").or_(page.get_by_text("results/")).first.wait_for()
+
+
+def open_tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def fill_form(page, epochs: int, results: str) -> None:
+    folder = page.get_by_label("Folder of classes")
+    folder.fill("shapes")
+    folder.press("Enter")
+    page.get_by_text("3 classes, 48 images.").wait_for()
+    values = {"Epochs": epochs, "Patience (epochs)": epochs, "Image size (pixels)": 32, "Batch size": 8}
+    for label, value in (values | {"Results folder, in results/": results}).items():
+        page.get_by_label(label, exact=True).fill(str(value))
+    page.get_by_label("Pretrained", exact=True).uncheck()
+    page.get_by_label("Architecture").click()
+    page.get_by_role("option", name="resnet18", exact=True).click()
+
+
+def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
+    fill_form(page, 6, "watched")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text(re.compile(r"results/watched: epoch \d of 6, batch \d of 4")).wait_for()
+    bar = page.get_by_role("progressbar")
+    first = int(bar.get_attribute("aria-valuenow"))
+    curve = page.get_by_alt_text("Macro F1 by epoch").get_attribute("src")
+    page.reload()
+    second_visitor = browser.new_page()
+    open_page(second_visitor, server)
+    for visitor in (page, second_visitor):
+        visitor.get_by_text(re.compile(r"results/watched: epoch|Finished")).wait_for()
+        visitor.get_by_alt_text("Loss by epoch").wait_for()
+    done = page.get_by_text("Finished: results/watched/model.safetensors has epoch")
+    done.wait_for(timeout=60_000)
+    second_visitor.close()
+    assert first < 100
+    history = pd.read_csv(project / "results/watched/history.csv")
+    assert len(history) == 6
+    assert page.get_by_label("Log").input_value().count("epoch ") >= 6
+    assert page.get_by_alt_text("Macro F1 by epoch").get_attribute("src") != curve
+    _, info = load_model(project / "results/watched/model.safetensors")
+    assert info.classes == ["bar", "disc", "square"] and info.val_f1 == history.val_f1.max()
+    used = params.load(project / "results/watched/params.yaml")
+    assert used.train.epochs == 6 and used.model.config == "scratch"
+    left = {path.name for path in (project / "results/watched").iterdir()}
+    assert left == {"history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"}
+
+
+def test_stop_keeps_the_best_epoch_within_seconds(page, project):
+    fill_form(page, 400, "stopped")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text(re.compile(r"results/stopped: epoch [2-9] of 400")).wait_for()
+    assert page.get_by_role("button", name="Train").is_disabled()
+    started = time.monotonic()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped: results/stopped/model.safetensors has epoch").wait_for()
+    assert time.monotonic() - started < 6
+    history = pd.read_csv(project / "results/stopped/history.csv")
+    _, info = load_model(project / "results/stopped/model.safetensors")
+    assert info.epoch == history.val_f1.idxmax() + 1
+
+
+def load_picture(page, path: Path) -> None:
+    page.locator(".thumbnail-item").first.wait_for()  # the model is chosen
+    page.locator("input[type=file]").first.set_input_files(path)
+
+
+def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, project):
+    open_tab(page, "Predict")
+    load_picture(page, project / "photo.png")
+    rows = page.locator("table.top tbody tr")
+    rows.first.wait_for()
+    shown = [re.split(r"\s*\n?\t", row.inner_text().strip()) for row in rows.all()]
+    command = [sys.executable, "-m", "carcls.cli", "predict", STUDY_MODEL, "photo.png"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    expected = [line.split(maxsplit=2) for line in told.splitlines()[1:]]
+    assert [(row[0], row[-1], row[1].strip()) for row in shown] == [tuple(row) for row in expected]
+
+    open_tab(page, "Attack")
+    table = page.locator("table.attacked")
+    table.wait_for()
+    before = table.inner_text()
+    page.get_by_label(re.compile("number input for Epsilon")).fill("0")
+    page.wait_for_function(
+        "before => document.querySelector('table.attacked').innerText != before", arg=before
+    )
+    assert "1 → 1 =" in table.inner_text() and "▼" not in table.inner_text()
+
+
+def test_several_pictures_give_a_table_to_download(page, project):
+    open_tab(page, "Predict")
+    page.get_by_text("Several pictures at once").click()
+    files = [project / "photo.png", project / "text.png"]
+    page.locator("input[type=file][multiple]").set_input_files(files)
+    page.get_by_text("text.png: not an image this reads").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Download the table (CSV)").click()
+    table = pd.read_csv(download.value.path())
+    assert len(table) == 13 and table["problem"].notna().sum() == 1
+
+
+def test_a_test_image_can_be_clicked(page):
+    open_tab(page, "Predict")
+    page.locator(".thumbnail-item").nth(2).click()
+    page.locator("table.top").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("text.png", "not an image this reads"),
+        ("huge.png", "more than 100,000,000 pixels"),
+        ("big.png", "exceed the maximum allowed size"),
+    ],
+)
+def test_a_bad_picture_gets_its_sentence(page, server, project, name, says):
+    open_tab(page, "Predict")
+    load_picture(page, project / name)
+    page.get_by_text(re.compile(says)).first.wait_for()
+    open_page(page, server)
+    open_tab(page, "Compare")
+    page.get_by_text("There is no study yet").wait_for()
+
+
+@pytest.mark.parametrize("name", ["pickle", "foreign"])
+def test_a_file_that_is_no_model_of_ours_gets_its_sentence(page, project, name):
+    open_tab(page, "Predict")
+    load_picture(page, project / "photo.png")
+    page.locator("table.top").wait_for()
+    page.get_by_label("Model, newest first").click()
+    page.get_by_role("option", name=name).click()
+    page.get_by_text(f"models/{name}.safetensors is not a model that this project trained.").wait_for()
+
+
+def test_a_results_folder_elsewhere_gets_its_sentence(page):
+    fill_form(page, 1, "../models/mine")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("'../models/mine' is not there").wait_for()
+
+
+def test_the_signal_of_a_terminal_ends_the_server(project):
+    command = [sys.executable, "-m", "carcls.cli", "web", "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
