@@ -21,6 +21,7 @@ test: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 .venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
 	$(PYTHON) -m venv .venv

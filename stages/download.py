@@ -1,6 +1,5 @@
 """data/raw.tar: every photograph of the source, its class and its official split."""
 
-import argparse
 from pathlib import Path
 
 from carcls import params
@@ -13,7 +12,6 @@ DOWNLOADS = Path("data/.kaggle")  # kept through a kill, so that a download resu
 
 @stage
 def main() -> None:
-    argparse.ArgumentParser("stages.download", description=__doc__).parse_args()
     settings = params.load()
     source = open_source(settings.data, settings.seed, DOWNLOADS)
     collect(source, Path("data/raw.tar"), settings.data.skip_unreadable)

@@ -18,12 +18,11 @@ from stages import stage
 @stage
 def main() -> None:
     settings = params.load()
+    epsilon = settings.fgsm.epsilon
     device = resolve_device(settings.train.device)
     path = Path(f"models/{settings.model.arch}-{settings.model.config}.safetensors")
-    model, info = load_model(path)
-    test = ArchiveSet(Path("data/images/test.tar"))
+    (model, info), test = load_model(path), ArchiveSet(Path("data/images/test.tar"))
     check_classes(path, info, sorted(set(read_columns(Path("data/images/val.tar"))["class"])))
-    epsilon = settings.fgsm.epsilon
     logits = attack(model, test, sorted({0.0, epsilon, *settings.fgsm.sweep}), device)
     places = pick(logits[0.0], test.labels, settings.fgsm.examples)
     names = [test.names[place] for place in places]

@@ -75,7 +75,7 @@ def read_columns(tar: Path) -> dict[str, list]:
         raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
     values = zip(*rows, strict=True) if rows else ((),) * len(header)
     columns = {name: list(column) for name, column in zip(header, values, strict=True)}
-    return columns | {name: [int(value) for value in columns[name]] for name in NUMBERS}
+    return columns | {name: [int(value) for value in columns[name]] for name in NUMBERS if name in columns}
 
 
 def read_index(tar: Path) -> "pd.DataFrame":
