@@ -2,7 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional, grad
+
+
+MAX_PIXELS = 4  # of all outputs together, for each of their channels, up to which the product pays
 
 
 class Conv2d(nn.Conv2d):
@@ -10,17 +13,23 @@ class Conv2d(nn.Conv2d):
 
     oneDNN has each thread add up a gradient of its own and then adds those, which for many channels and few
     pixels, as in the last layers of a ResNet, is much of the work. The product gives the same but for
-    rounding, up to twice as fast; it is taken on the CPU in bfloat16, where it was measured to pay.
+    rounding, up to twice as fast; it is taken on the CPU where it was measured to pay: in bfloat16, and in
+    float32 without AVX-512.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """`images`: (n, in_channels, h, w), channels last."""
-        if images.dtype == torch.bfloat16 and images.device.type == "cpu":
+        if images.device.type == "cpu" and torch.is_grad_enabled() and _pays(images.dtype):
             # only here: a model that is being exported has no number of images to compare
             pixels = images[:, 0].numel() // (self.stride[0] * self.stride[1])
-            if pixels <= 4 * self.out_channels:
-                return _ByProduct.apply(images, self.weight.bfloat16(), self.stride)
+            if pixels <= MAX_PIXELS * self.out_channels:
+                return _ByProduct.apply(images, self.weight.to(images.dtype), self.stride)
         return super().forward(images)
+
+
+def _pays(dtype: torch.dtype) -> bool:
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return dtype == torch.bfloat16 or (dtype == torch.float32 and not wide)
 
 
 class _ByProduct(torch.autograd.Function):
@@ -35,7 +44,7 @@ class _ByProduct(torch.autograd.Function):
         images, weight = context.saved_tensors
         of_images = None
         if context.needs_input_grad[0]:
-            of_images = nn.grad.conv2d_input(images.shape, weight, gradient, context.stride, padding=1)
+            of_images = grad.conv2d_input(images.shape, weight, gradient, context.stride, padding=1)
         padded = functional.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         windows = padded.unfold(1, 3, context.stride[0]).unfold(2, 3, context.stride[1])
         windows = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, 9 * images.shape[1])

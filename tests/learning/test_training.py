@@ -66,12 +66,23 @@ def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, precision):
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_a_run_learns_and_the_golden_losses_hold(sets):
+def test_a_run_learns(sets):
     _, epochs = fit(sets, epochs=3)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert [epoch.lr for epoch in epochs] == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
-    # processors differ in the last bits of a convolution, and training amplifies them: hence the width
-    assert [epoch.train_loss for epoch in epochs] == pytest.approx(GOLDEN, rel=0.05)
+    losses = [epoch.train_loss for epoch in epochs]
+    assert losses[2] < losses[1] / 2 < losses[0] / 4
+
+
+# Processors differ in the last bits of a convolution, and training amplifies them: at these rates, seen with
+# SSE4.1, AVX2 and AVX-512, by less than 4e-7. A schedule, an order of images, a loss or a decay that is
+# another moves a loss further.
+@pytest.mark.parametrize(("frozen_layers", "lr"), [(0, 1e-5), (8, 1e-2)])
+def test_the_golden_losses_hold(sets, frozen_layers, lr):
+    _, epochs = fit(sets, frozen_layers, epochs=3, lr=lr)
+    losses = [(epoch.train_loss, epoch.val_loss) for epoch in epochs]
+    for found, golden in zip(losses, GOLDEN[frozen_layers], strict=True):
+        assert found == pytest.approx(golden, rel=1e-5)
 
 
 def test_the_model_is_left_at_its_best_epoch(sets):
@@ -212,4 +223,7 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypat
     assert metrics["trainable_parameters"] < metrics["parameters"]
 
 
-GOLDEN = [2.5664, 1.1794, 0.3337]
+GOLDEN = {  # by frozen layers: training and validation loss of each epoch
+    0: [(2.816582, 2.504391), (2.614385, 2.517255), (2.615770, 2.538804)],
+    8: [(2.628176, 2.496840), (2.489088, 2.604657), (2.385536, 2.554075)],
+}
