@@ -50,7 +50,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     sources = [_widened(data, arguments.width) for data in photographs(arguments.path, arguments.sources)]
-    makers = {
+    makers: dict[str, Callable] = {
         "carcls": _carcls,
         "albumentations 2.0.8, seeded": partial(_albumentations, seeded=True),
         "albumentations 2.0.8, bare": partial(_albumentations, seeded=False),
@@ -146,7 +146,7 @@ def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tup
     Each maker has a process of its own, since what one leaves of the heap slows or speeds the other, and they
     take turns on the same core.
     """
-    rates = {name: [] for name in makers}
+    rates: dict[str, list[float]] = {name: [] for name in makers}
     sizes = {}
     with ExitStack() as stack:
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in makers}
@@ -160,7 +160,7 @@ def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tup
 
 def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[int]]:
     make = maker()
-    sizes = []
+    sizes: list[int] = []
     start = time.process_time()  # seconds of this core, without those in which others had it
     for i, data in enumerate(sources):
         sizes += map(len, make(data, number * len(sources) + i))  # and the files are dropped, as if written

@@ -35,7 +35,9 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             yield from ((name, archive.read(name)) for name in archive.namelist())
     else:
         with tarfile.open(path) as archive:
-            yield from ((m.name, archive.extractfile(m).read()) for m in archive if m.isfile())
+            for member in archive:
+                if file := archive.extractfile(member):  # None of a folder
+                    yield member.name, file.read()
 
 
 def described(files: list[bytes], origin: str) -> str:

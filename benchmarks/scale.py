@@ -155,11 +155,11 @@ def _report(project: Path, costs: dict[str, Cost]) -> None:
     table(("stage", "s", "CPU s", "peak MB", "MB written"), rows)
     files = [file for file in (project / ".dvc/cache").rglob("*") if file.is_file()]
     print(f"DVC's cache holds the same again: {sum(file.stat().st_size for file in files) / 1e9:.2f} GB.\n")
-    rows = []
+    idle = []
     for arguments in (["status"], ["repro", "augment"]):
         times = [_dvc(project, *arguments).wall for _ in range(3)]
-        rows.append((f"`dvc {' '.join(arguments)}`", f"{median(times):.1f}", f"{max(times):.1f}"))
-    table(("nothing to do", "s, median of 3", "slowest"), rows)
+        idle.append((f"`dvc {' '.join(arguments)}`", f"{median(times):.1f}", f"{max(times):.1f}"))
+    table(("nothing to do", "s, median of 3", "slowest"), idle)
 
 
 def _lines(csv: Path) -> int:

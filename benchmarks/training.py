@@ -223,7 +223,7 @@ def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, worker
 def _race(contenders: dict[str, Callable], arguments: tuple, rounds: int) -> dict[str, list[float]]:
     """Seconds each contender takes for `arguments` (folder, size, epochs, frozen layers), `rounds` times."""
     folder, size, epochs, frozen = arguments
-    seconds = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with ExitStack() as stack:
         pools = {
             name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for name in contenders
@@ -260,7 +260,10 @@ def _epoch(arguments: argparse.Namespace, folder: Path) -> None:
 def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
     size, count = arguments.sizes[0], arguments.images // 2
     _write(folder, arguments, count)
-    contenders = {"carcls": _carcls, "plain PyTorch": partial(_plain, workers=arguments.workers)}
+    contenders: dict[str, Callable] = {
+        "carcls": _carcls,
+        "plain PyTorch": partial(_plain, workers=arguments.workers),
+    }
     rows = []
     for frozen in (8, 6):
         seconds = _race(contenders, (folder, size, arguments.epochs, frozen), 1)

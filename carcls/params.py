@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from carcls.errors import InputError
 
@@ -214,7 +215,7 @@ def check(content: object, origin: str) -> Params:
         raise InputError(_sentence(origin, errors[0])) from None
 
 
-def _sentence(origin: str, error: dict) -> str:
+def _sentence(origin: str, error: ErrorDetails) -> str:
     """One of pydantic's errors as a sentence that starts with the origin and the key."""
     key = ".".join(str(part) for part in error["loc"])
     match error["type"]:

@@ -7,7 +7,7 @@ the same bytes come from any number of processes and a new class changes no othe
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -85,9 +85,9 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
 def rgb_shift(image: np.ndarray, red: int, green: int, blue: int) -> np.ndarray:
     """Grey levels of 255 added to each channel."""
     shifts = (red, green, blue)
-    brighter = cv2.add(image, (*(max(shift, 0) for shift in shifts), 0))
+    brighter = cv2.add(image, np.array([*(max(shift, 0) for shift in shifts), 0], float))
     # a negative number would make OpenCV leave uint8 and take three times as long
-    return cv2.subtract(brighter, (*(max(-shift, 0) for shift in shifts), 0))
+    return cv2.subtract(brighter, np.array([*(max(-shift, 0) for shift in shifts), 0], float))
 
 
 def gauss_noise(image: np.ndarray, std: float, seed: int) -> np.ndarray:
@@ -288,7 +288,8 @@ def build(
         for name, originals in sets.items():
             writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
             sources = _sources(originals, wanted[name], seed, name)
-            sizes, kept = Counter(), []
+            sizes: Counter[str] = Counter()
+            kept: list[str] = []
             with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
                 for images_made in run(make, sources):
                     for image in images_made:
@@ -318,7 +319,7 @@ def _class_sizes(originals: pd.DataFrame, wanted: int | None) -> pd.Series:
 def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str) -> Iterator[Source]:
     """The sources of one set in the order of their names in it."""
     folders = {name: name.replace("/", "-") for name in originals["class"].unique()}
-    numbers = Counter()  # of a folder, not of a class: A/B and A-B share one
+    numbers: Counter[str] = Counter()  # of a folder, not of a class: A/B and A-B share one
     members = dict(iter(originals.sort_values("name").groupby("class")))
     for class_name in sorted(folders, key=lambda name: (folders[name] + "/", name)):
         folder = folders[class_name]
@@ -334,7 +335,7 @@ def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) 
     with archive.ArchiveReader(raw) as reader:
         original = images.decode(reader.read(source.offset, source.size), source.name)
     original = images.resize(original, image_size)
-    values = {"label": source.label, "class": source.of.name, "source": source.name}
+    values: dict[str, int | str] = {"label": source.label, "class": source.of.name, "source": source.name}
     made = []
     for i, operations in enumerate([(), *plan(source.of, source.number, settings.operations)]):
         image = original
@@ -364,7 +365,7 @@ def _in_order(workers: int) -> Iterator[Callable]:
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_live_and_die_with_parent)
 
     def run(function: Callable, items: Iterable) -> Iterator:
-        pending = deque()
+        pending: deque[Future] = deque()
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > 2 * workers:
@@ -385,8 +386,11 @@ def _live_and_die_with_parent() -> None:
     process.set_up()
     signal(SIGINT, SIG_IGN)
 
+    parent = parent_process()
+    assert parent is not None
+
     def watch() -> None:
-        connection.wait([parent_process().sentinel])
+        connection.wait([parent.sentinel])
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()

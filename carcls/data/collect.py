@@ -34,7 +34,7 @@ def open_source(data: Data, seed: int, download_folder: Path) -> Source:
     if data.source == "folder":
         from carcls.data.sources.folder import open_folder
 
-        return open_folder(Path(data.folder))
+        return open_folder(Path(str(data.folder)))
     from carcls.data.sources.kaggle import open_kaggle
 
     return open_kaggle(data.kaggle.dataset, download_folder)
@@ -48,7 +48,7 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
     that has none left.
     """
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
-    counts = Counter()
+    counts: Counter[str] = Counter()
     with archive.create(raw, ["label", "class", "split", "sha256"]) as writer:
         for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
             try:

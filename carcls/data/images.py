@@ -24,7 +24,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if image.format == "JPEG" and image.mode == "RGB" and data.endswith(b"\xff\xd9"):
-                return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+                return imdecode(data)
             return np.asarray(_upright_rgb(image))
     except Image.DecompressionBombError:  # PIL's own limit is checked before it is open
         raise InputError(f"{name}: the image has more than {MAX_PIXELS:,} pixels; shrink it.") from None
@@ -32,6 +32,14 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise InputError(f"{name}: not an image this reads ({', '.join(FORMATS)}).") from None
     except (OSError, ValueError, SyntaxError, cv2.error) as error:
         raise InputError(f"{name}: the image is damaged or truncated ({error}).") from None
+
+
+def imdecode(data: bytes) -> np.ndarray:
+    """The JPEG in `data` as uint8 RGB, taken as it lies. Raises ValueError when it is none."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError("no JPEG")
+    return image
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

@@ -57,13 +57,16 @@ def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":
 
 
 def pick(logits: Tensor, labels: Tensor, count: int) -> list[int]:
-    """Places of up to `count` images for Figure 5: the surest right answers, each of another class."""
-    probabilities = logits.softmax(1)
-    sureness = probabilities.gather(1, labels[:, None])[:, 0].where(logits.argmax(1) == labels, -1)
-    places: dict[int, int] = {}
-    for place in sureness.argsort(descending=True, stable=True).tolist():
-        places.setdefault(int(labels[place]), place)
-    return list(places.values())[:count]
+    """Places of up to `count` images for Figure 5, which stand for the whole: surest first, right answers at
+    even quantiles of their confidence, in the middle of `count` equal parts. Of none, the first images.
+    """
+    confidence, predicted = logits.softmax(1).max(1)
+    right = (predicted == labels).nonzero()[:, 0]
+    if not len(right):
+        return list(range(min(count, len(labels))))
+    ranked = right[confidence[right].argsort(descending=True, stable=True)]
+    shown = min(count, len(ranked))
+    return [int(ranked[(2 * part + 1) * len(ranked) // (2 * shown)]) for part in range(shown)]
 
 
 def examples(

@@ -45,7 +45,7 @@ def fingerprint(settings: object, files: Iterable[Path] = ()) -> str:
     """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the loaded code."""
     digest = hashlib.sha256(repr((settings, torch.__version__)).encode())
     loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] == "carcls"]
-    for path in [*files, *sorted(Path(module.__file__) for module in loaded)]:
+    for path in [*files, *sorted(Path(str(module.__file__)) for module in loaded)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

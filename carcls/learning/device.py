@@ -36,7 +36,10 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         if device.type == "cuda":
             name = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         else:
-            name = "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+            # PyTorch may have been told to use less than the processor has
+            told = torch.backends.cpu.get_cpu_capability() == "AVX512"
+            wide = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and told
+            name = "bf16" if wide else "fp32"
     return torch.bfloat16 if name == "bf16" else torch.float32
 
 

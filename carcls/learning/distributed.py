@@ -98,7 +98,7 @@ def gather(value: T) -> list[T]:
     """The `value` of every process, in order of rank."""
     if size() == 1:
         return [value]
-    values = [None] * size()
+    values = [value] * size()
     dist.all_gather_object(values, value)
     return values
 
@@ -144,6 +144,8 @@ class SyncBatchNorm(nn.BatchNorm2d):
         total = _Sum.apply(torch.cat([wide.sum((0, 2, 3)), count[None]]))
         mean = (total[:-1] / total[-1])[:, None, None]
         variance = _Sum.apply((wide - mean).square().sum((0, 2, 3))) / total[-1]
+        assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             self.running_mean.lerp_(mean.flatten(), self.momentum)
             self.running_var.lerp_(variance * total[-1] / (total[-1] - 1), self.momentum)

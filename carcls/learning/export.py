@@ -40,6 +40,7 @@ def export(model: Path, onnx: Path) -> None:
         dynamic_shapes={"images": {0: torch.export.Dim("n")}},
         verbose=False,
     )
+    assert program is not None  # with dynamo=True there is one
     program.model.metadata_props["carcls"] = json.dumps(asdict(info))
     with replacing(onnx) as [temporary]:
         program.save(temporary, external_data=False)

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from carcls.data.archive import ArchiveReader, read_columns
+from carcls.data.images import imdecode
 from carcls.process import cores
 
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
@@ -29,7 +29,7 @@ class ImageSet:
         """`images`: uint8 of shape (n, 3, size, size), or what frozen layers made of such: (n, c, h, w)."""
         self.labels = labels
         self.size = images.shape[-1]
-        self._images = images
+        self._images: Tensor | None = images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,13 +42,14 @@ class ImageSet:
     def in_memory(self) -> bool:
         return self._images is not None
 
-    def select(self, places: Sequence[int]) -> "ImageSet":
+    def select(self, places: Sequence[int] | Tensor) -> "ImageSet":
         """The images at `places` as a set of their own, in memory."""
         return ImageSet(self.read(places), self.labels[places])
 
-    def read(self, places: Sequence[int]) -> Tensor:
+    def read(self, places: Sequence[int] | Tensor) -> Tensor:
         """The images at `places`: uint8, (len(places), 3, size, size), channels last."""
         # copies whole images, where indexing with `places` would pick every number by itself
+        assert self._images is not None  # a set that reads them as they are asked for has its own `read`
         rows = self._images.permute(0, 2, 3, 1).index_select(0, torch.as_tensor(places))
         return rows.permute(0, 3, 1, 2)
 
@@ -78,15 +79,14 @@ class ArchiveSet(ImageSet):
         """The images that are no copies of others, in memory."""
         return self.select([place for place, operations in enumerate(self._operations) if not operations])
 
-    def read(self, places: Sequence[int]) -> Tensor:
+    def read(self, places: Sequence[int] | Tensor) -> Tensor:
         return super().read(places) if self.in_memory else self._read(places)
 
     def _decode(self, place: int) -> np.ndarray:
         # these are our own JPEGs: no other format, no orientation, checked when they were written
-        data = np.frombuffer(self._reader.read(*self._spans[place]), np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        return imdecode(self._reader.read(*self._spans[place]))
 
-    def _read(self, places: Sequence[int], over: Callable = map) -> Tensor:
+    def _read(self, places: Sequence[int] | Tensor, over: Callable = map) -> Tensor:
         """The images at `places`; `over` applies a function to each of them."""
         images = np.empty((len(places), self.size, self.size, 3), np.uint8)
 

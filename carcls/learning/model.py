@@ -68,7 +68,8 @@ def load_backbone(model: nn.Module, path: Path) -> None:
         backbone = load_file(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
-    model.load_state_dict(backbone | {f"fc.{name}": tensor for name, tensor in model.fc.state_dict().items()})
+    head = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("fc.")}
+    model.load_state_dict(backbone | head)
 
 
 def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None) -> None:

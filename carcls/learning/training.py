@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from carcls.seeds import derive
 
 log = logging.getLogger(__name__)
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
     "sgd": partial(torch.optim.SGD, momentum=0.9),
@@ -74,7 +74,7 @@ def fit(
     *,
     checkpoint: Checkpoint | None = None,
     bar: type[tqdm] = tqdm,
-) -> Iterator[Epoch]:
+) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
     Minimises the cross-entropy, the learning rate following half a cosine over the epochs. Ends early when
@@ -132,6 +132,7 @@ class Run:
     def step(self) -> None:
         """Change the weights by their gradients."""
         for dense, parameter in zip(self._dense, self._trained.parameters(), strict=True):
+            assert parameter.grad is not None  # every trained layer has its part in the loss
             dense.grad = _dense(parameter.grad)
         self._optimizer.step()
 
@@ -203,7 +204,7 @@ def embed(frozen: nn.Module, images: ImageSet, device: torch.device, precision: 
     Frozen layers give the same output in every epoch, so it is computed once where it fits in MEMORY_LIMIT.
     """
 
-    if not len(frozen):
+    if not list(frozen.children()):
         return Inputs(images, normalise)
 
     @torch.no_grad()
@@ -255,8 +256,8 @@ def train_epoch(
             if progress.update(len(whole)):  # drawn anew, which is ten times a second at most
                 progress.set_postfix(loss=loss.item() / len(labels), refresh=False)
     results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
-    losses, predicted, actual = zip(*results, strict=True)
-    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(predicted), torch.cat(actual))
+    losses, everyones, labels_of = zip(*results, strict=True)
+    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(everyones), torch.cat(labels_of))
 
 
 @torch.no_grad()

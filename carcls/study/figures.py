@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 
 import matplotlib.style
@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
@@ -153,7 +154,7 @@ def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
     ]
 
 
-def _variant_panels(variants: Sequence[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
+def _variant_panels(variants: Collection[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
     """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
     archs, configs = _archs_and_configs(variants)
     columns = min(2, len(archs))
@@ -269,7 +270,7 @@ def reliability(bins: pd.DataFrame) -> Figure:
     top.tick_params(labelbottom=False)
     bottom.bar(filled.low, filled.images, color=GREY, edgecolor="white", **look)
     bottom.set(xlabel="Confidence of the predicted class", ylabel="Images")
-    bottom.xaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6)))
+    bottom.xaxis.set_major_locator(FixedLocator(np.linspace(0, 1, 6).tolist()))
     bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     return figure
 
@@ -341,12 +342,12 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
 @_styled
 def fgsm_examples(examples: Sequence[Example]) -> Figure:
     """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
-    figure = Figure(figsize=(11.5, 0.35 + 1.95 * len(examples)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
+    layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.05)
+    figure = Figure(figsize=(11.5, 0.35 + 1.95 * len(examples)), layout=layout)
     grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
     epsilon = examples[0].epsilon
-    titles = ("Original", "Noise", f"Attacked (ε = {epsilon:g})")
-    titles += ("Top 3 before", "Top 3 after", "Rank before → after")
+    titles = ["Original", "Noise", f"Attacked (ε = {epsilon:g})"]
+    titles += ["Top 3 before", "Top 3 after", "Rank before → after"]
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontweight="bold", pad=8)
     for row, example in zip(grid, examples, strict=True):

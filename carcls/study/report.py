@@ -165,7 +165,7 @@ def _source(params: Params) -> str:
         case "demo":
             return "The embedded demo: drawn cars"
         case "folder":
-            return f"Images of the folder “{Path(params.data.folder).name}”"
+            return f"Images of the folder “{Path(str(params.data.folder)).name}”"
         case "kaggle":
             return f"Kaggle data set {params.data.kaggle.dataset}"
 
@@ -265,8 +265,8 @@ def _pairs(run: Run) -> list[dict]:
     pictures = _pictures(run, [*pairs["first"], *pairs["second"]])
     rows = []
     for pair in pairs.to_dict("records"):
-        cars = [naming.parse(pair[side]) for side in ("first", "second")]
-        same = cars[0].make == cars[1].make if all(cars) else None
+        first, second = (naming.parse(pair[side]) for side in ("first", "second"))
+        same = first.make == second.make if first and second else None
         sides = [
             {"class": pair[side], "uri": pictures[pair[side]], "support": support[pair[side]]}
             for side in ("first", "second")

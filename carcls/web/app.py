@@ -1,5 +1,7 @@
 """The page as a Gradio app."""
 
+from typing import Any
+
 import gradio as gr
 
 from carcls import params
@@ -20,7 +22,7 @@ def build(runs: Runs) -> gr.Blocks:
             attack_tab.build(attack, model, picture, defaults.fgsm.epsilon)
         with gr.Tab("Compare") as compare:
             study = compare_tab.build()
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         gr.on([page.load, predict.select], predict_tab.refresh, model, model, **quiet)
         compare.select(compare_tab.show, None, study, api_visibility="private")
     return page

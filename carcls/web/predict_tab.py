@@ -2,10 +2,12 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 import pandas as pd
+from gradio.data_classes import ImageData
 
 from carcls.data import images
 from carcls.errors import InputError
@@ -22,7 +24,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
         with gr.Column(min_width=320):
             model = gr.Dropdown([], value=None, label="Model, newest first")
             # Gradio knows the models of when the page was opened only; models.load knows those of now
-            model.preprocess = lambda payload: payload
+            model.preprocess = lambda payload: payload  # type: ignore[method-assign]
             picture = gr.Image(
                 label="Picture",
                 type="filepath",
@@ -32,7 +34,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
                 buttons=[],
             )
             # Gradio would open the file with PIL, whose words for a bad one are not ours
-            picture.preprocess = lambda payload: payload and payload.path
+            picture.preprocess = _path  # type: ignore[method-assign, assignment]
             examples = gr.Gallery(
                 label="Test images",
                 columns=4,
@@ -56,12 +58,16 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
         table = gr.HTML()
         download = gr.DownloadButton("Download the table (CSV)", visible=False)
 
-    private = {"api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private"}
     model.change(_examples, model, examples, show_progress="hidden", **private)
     gr.on([model.change, picture.change], _predict, [model, picture], [seen, top], **private)
     examples.select(_take, model, picture, show_progress="hidden", **private)
     gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **private)
     return model, picture
+
+
+def _path(payload: ImageData | None) -> str | None:
+    return payload.path if payload else None
 
 
 def refresh(chosen: str | None) -> gr.Dropdown:
@@ -102,7 +108,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
         classifier = models.load(choice)
     except InputError as error:
         return html.problem(str(error)), gr.DownloadButton(visible=False)
-    rows = []
+    rows: list[tuple[str, int | None, str, float | None, str]] = []
     for path in map(Path, paths):
         try:
             top = classifier.top(classifier.prepare(path.read_bytes(), path.name))
@@ -116,7 +122,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     csv = Path(tempfile.mkdtemp()) / "predictions.csv"
     frame.to_csv(csv, index=False)
     first = [
-        (image, name or problem, "" if problem else score(probability))
+        (image, name or problem, "" if probability is None else score(probability))
         for image, rank, name, probability, problem in rows
         if rank in (1, None)
     ]

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -118,7 +119,7 @@ class Run:
     def __init__(self, folder: Path, used: params.Params) -> None:
         self.folder = folder
         self.used = used
-        self.progress = {"doing": "Starting"}
+        self.progress: dict[str, Any] = {"doing": "Starting"}
         self.stopping = False
         folder.mkdir(parents=True)
         write_text(folder / "params.yaml", yaml.safe_dump(used.model_dump(), sort_keys=False))
@@ -133,6 +134,7 @@ class Run:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
+        assert self._process.stdout  # a pipe
         for line in self._process.stdout:
             self.progress = json.loads(line)
 
@@ -147,6 +149,7 @@ class Run:
 
     def wait(self, seconds: float) -> None:
         """Close the worker's standard input and wait for it to save and end."""
+        assert self._process.stdin  # a pipe
         self._process.stdin.close()
         try:
             self._process.wait(seconds)

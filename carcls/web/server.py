@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"
 # whatever a page or a report names, the browser asks this server only
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+FONT, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
 
 
 def serve(port: int) -> None:
@@ -69,7 +69,7 @@ def build(runs: Runs) -> FastAPI:
         run_history=False,
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
-        theme=gr.themes.Default(primary_hue="blue", **FONTS),
+        theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=MONOSPACE),
         css_paths=Path(__file__).with_name("page.css"),
     )
 

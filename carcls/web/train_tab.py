@@ -4,7 +4,7 @@ import os
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import gradio as gr
 import pandas as pd
@@ -45,8 +45,8 @@ def build(runs: Runs, defaults: params.Params) -> None:
 
     shown = [status, curves, log, start, stop]
     classes, results = form[0], form[-1]
-    private = {"api_visibility": "private"}
-    counts = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **private}
+    private: dict[str, Any] = {"api_visibility": "private"}
+    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **private}
     gr.on([folder.submit, folder.blur], **counts)
     pick.input(lambda picked: picked, pick, folder, **private).then(**counts)
     start.click(lambda *values: _start(runs, *values), [folder, *form], [refused, results], **private).then(

@@ -104,6 +104,11 @@ def test_examples_follow_a_class_to_its_rank_under_attack(model, test_set):
     assert example_rows([example])["rank_attacked"].tolist() == example.rank_after
 
 
-def test_pick_takes_right_answers_of_different_classes():
-    logits = torch.tensor([[9.0, 0], [8, 0], [0, 1], [5, 0]])
-    assert attack.pick(logits, torch.tensor([0, 0, 1, 1]), 2) == [0, 2]
+def test_pick_takes_right_answers_at_even_quantiles_of_their_confidence():
+    sureness = torch.tensor([3.0, 9, 1, 5, 8, 2, 7, 4, 6])
+    logits = torch.stack([sureness, torch.zeros(9)], 1)
+    labels = torch.tensor([0, 1, 0, 0, 0, 0, 0, 0, 0])  # the surest answer is wrong
+    # of 8, 7, 6, 5, 4, 3, 2, 1: the middle of each half
+    assert [sureness[place].item() for place in attack.pick(logits, labels, 2)] == [6, 2]
+    assert sorted(attack.pick(logits, labels, 20)) == [0, 2, 3, 4, 5, 6, 7, 8]
+    assert attack.pick(logits, torch.ones(9, dtype=torch.int64), 2) == [0, 1]

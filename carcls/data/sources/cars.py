@@ -205,10 +205,11 @@ class Car:
         window = np.concatenate([rounded(foot) + [0, 0.03], top])
         window[:, 1] = np.minimum(window[:, 1], self._ceiling(window[:, 0]))
         self._add("window", self._at(window, 1))
-        for x in self.body.doors[1:]:
-            z = min(np.interp(-x, -top[:, 0], top[:, 1]), self._ceiling(x - 0.07))
-            if rear + 0.15 < x < front and z > self.belt(x) + 0.15:
-                pillar = [(x - 0.05, self.belt(x)), (x + 0.05, self.belt(x)), (x + 0.03, z), (x - 0.07, z)]
+        for door in self.body.doors[1:]:
+            z = min(np.interp(-door, -top[:, 0], top[:, 1]), self._ceiling(door - 0.07))
+            belt = self.belt(door)
+            if rear + 0.15 < door < front and z > belt + 0.15:
+                pillar = [(door - 0.05, belt), (door + 0.05, belt), (door + 0.03, z), (door - 0.07, z)]
                 self._add("black", self._at(pillar, 1))
         angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
         ellipse = np.column_stack([0.11 * np.cos(angles), 0.075 * np.sin(angles)])
@@ -228,18 +229,18 @@ class Car:
             z = sill + np.linspace(*crease, 8) * (self.belt(x) - sill)
             for drop, light in ((0, 0.5), (0.03, 1.25)):
                 self._add("line", self._at(np.stack([x, z - drop], axis=1), 1), light)
-        for x in body.doors:
-            gap = [(x, self.belt(x)), (x, sill + 0.25), (x + 0.05, sill)]
+        for door in body.doors:
+            gap = [(door, self.belt(door)), (door, sill + 0.25), (door + 0.05, sill)]
             self._add("line", self._at(gap, 1), 0.4)
-        for x in body.doors[1:]:
-            z = self.belt(x) - 0.14
-            handle = [(x + 0.08, z), (x + 0.27, z), (x + 0.27, z - 0.035), (x + 0.08, z - 0.035)]
+        for door in body.doors[1:]:
+            front, rear, high = door + 0.27, door + 0.08, self.belt(door) - 0.14
+            handle = [(rear, high), (front, high), (front, high - 0.035), (rear, high - 0.035)]
             self._add("paint", self._at(handle, 1), 0.5)
         radius = 1.14 * body.wheel * self.make.wheel
         arc = polar(np.linspace(0, np.pi, 13), radius)[:, [0, 2]]
-        for x in body.axles:
-            feet = [(x - radius, body.clearance), (x + radius, body.clearance)]
-            self._add("black", self._at(np.concatenate([arc + [x, radius / 1.14], feet]), 1))
+        for axle in body.axles:
+            feet = [(axle - radius, body.clearance), (axle + radius, body.clearance)]
+            self._add("black", self._at(np.concatenate([arc + [axle, radius / 1.14], feet]), 1))
 
     def _front(self) -> None:
         """Intake, grille with its bars, number plate and headlamps."""

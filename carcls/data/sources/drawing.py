@@ -215,8 +215,8 @@ def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: 
     fill(mask, fixed(thrown), rng.uniform(130, 200))
     fill(mask, fixed(camera.project(corners)), 60)
     size = int(rng.integers(3, 9))
-    mask = cv2.blur(cv2.blur(mask, (size, size)), (size, size))
-    return cv2.multiply(image, cv2.merge([mask] * 3), scale=1 / 255)
+    soft = cv2.blur(cv2.blur(mask, (size, size)), (size, size))
+    return cv2.multiply(image, cv2.merge([soft] * 3), scale=1 / 255)
 
 
 def paint_car(rng: np.random.Generator, image: np.ndarray, car: Car, camera: Camera, sky: np.ndarray) -> None:

@@ -77,6 +77,7 @@ def _download(dataset: str, path: Path) -> None:
             _watch(child, dataset, path)
         finally:  # also on Ctrl-C
             child.kill()
+        assert child.stdout  # a pipe
         sentence = child.stdout.read().decode()
     if sentence:
         raise InputError(sentence)
