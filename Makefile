@@ -28,6 +28,7 @@ lint: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m carcls.study.plots_page .dvc/plots/page.html
 	$(BIN)/dvc config --quiet --local plots.html_template plots/page.html
+	test -e .git || $(BIN)/dvc config --local core.no_scm true # a copy without Git, as GitHub's ZIP
 	touch $@
 
 clean:
