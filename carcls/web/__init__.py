@@ -3,6 +3,7 @@
 From the ground up: a module imports only those before it.
 
     html          the page's pieces of HTML
+    events        how its events reach their functions
     runs          trainings started on the page
     worker        the process that does such a training
     models        the models that the page offers

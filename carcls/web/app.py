@@ -1,11 +1,10 @@
 """The page as a Gradio app."""
 
-from typing import Any
-
 import gradio as gr
 
 from carcls import params
 from carcls.web import attack_tab, compare_tab, predict_tab, train_tab
+from carcls.web.events import EVENT, QUIET
 from carcls.web.runs import Runs
 
 
@@ -22,7 +21,6 @@ def build(runs: Runs) -> gr.Blocks:
             attack_tab.build(attack, model, picture, defaults.fgsm.epsilon)
         with gr.Tab("Compare") as compare:
             study = compare_tab.build()
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        gr.on([page.load, predict.select], predict_tab.refresh, model, model, **quiet)
-        compare.select(compare_tab.show, None, study, api_visibility="private")
+        gr.on([page.load, predict.select], predict_tab.refresh, model, model, **QUIET)
+        compare.select(compare_tab.show, None, study, **EVENT)
     return page

@@ -7,6 +7,7 @@ import numpy as np
 
 from carcls.errors import InputError
 from carcls.web import html, models
+from carcls.web.events import QUIET
 
 EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
 
@@ -41,8 +42,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) ->
         [model, picture, slider],
         [original, noise, attacked, told],
         trigger_mode="always_last",
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 
@@ -54,6 +54,7 @@ def _attack(choice: str | None, path: str | None, epsilon: float):
         image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
     except InputError as error:
         return None, None, None, html.problem(str(error))
-    example = classifier.attack(image, Path(path).name, epsilon)
+    with models.turn:
+        example = classifier.attack(image, Path(path).name, epsilon)
     noise = ((example.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
     return example.original, noise, example.adversarial, html.attacked(example)

@@ -1,5 +1,6 @@
 """The models that the page offers, and test images to try them on."""
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from carcls.web.runs import RESULTS
 
 STUDY = Path("models")
 EXAMPLES = 12  # test images offered
+turn = threading.Lock()  # one model computes at a time: two would fight for the same cores
 
 
 def paths() -> list[Path]:

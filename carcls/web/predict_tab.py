@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -14,6 +13,7 @@ from carcls.errors import InputError
 from carcls.learning.inference import TOP
 from carcls.study.wording import score
 from carcls.web import html, models
+from carcls.web.events import EVENT, QUIET
 
 EMPTY = html.note("Load a picture, paste one, use the camera or click a test image.")
 
@@ -58,11 +58,10 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
         table = gr.HTML()
         download = gr.DownloadButton("Download the table (CSV)", visible=False)
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    model.change(_examples, model, examples, show_progress="hidden", **private)
-    gr.on([model.change, picture.change], _predict, [model, picture], [seen, top], **private)
-    examples.select(_take, model, picture, show_progress="hidden", **private)
-    gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **private)
+    model.change(_examples, model, examples, **QUIET)
+    gr.on([model.change, picture.change], _predict, [model, picture], [seen, top], **EVENT)
+    examples.select(_take, model, picture, **QUIET)
+    gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **EVENT)
     return model, picture
 
 
@@ -97,7 +96,8 @@ def _predict(choice: str | None, path: str | None) -> tuple[np.ndarray | None, s
         image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
     except InputError as error:
         return None, html.problem(str(error))
-    return image, html.top(classifier.top(image))
+    with models.turn:
+        return image, html.top(classifier.top(image))
 
 
 def _predict_all(choice: str | None, paths: list[str] | None):
@@ -111,7 +111,9 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     rows: list[tuple[str, int | None, str, float | None, str]] = []
     for path in map(Path, paths):
         try:
-            top = classifier.top(classifier.prepare(path.read_bytes(), path.name))
+            image = classifier.prepare(path.read_bytes(), path.name)
+            with models.turn:
+                top = classifier.top(image)
             rows += [
                 (path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)
             ]

@@ -15,6 +15,7 @@ from carcls.errors import InputError
 from carcls.learning.model import read_info
 from carcls.study import figures
 from carcls.web import html
+from carcls.web.events import EVENT, QUIET
 from carcls.web.runs import Form, Run, Runs, count, free_name
 
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # what the study's pretrained variants start from
@@ -45,17 +46,16 @@ def build(runs: Runs, defaults: params.Params) -> None:
 
     shown = [status, curves, log, start, stop]
     classes, results = form[0], form[-1]
-    private: dict[str, Any] = {"api_visibility": "private"}
-    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **private}
+    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
     gr.on([folder.submit, folder.blur], **counts)
-    pick.input(lambda picked: picked, pick, folder, **private).then(**counts)
-    start.click(lambda *values: _start(runs, *values), [folder, *form], [refused, results], **private).then(
-        lambda: _look(runs), outputs=shown, **private
+    pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts)
+    start.click(lambda *values: _start(runs, *values), [folder, *form], [refused, results], **EVENT).then(
+        lambda: _look(runs), outputs=shown, **EVENT
     )
-    stop.click(lambda: _stop(runs), outputs=refused, **private)
+    stop.click(lambda: _stop(runs), outputs=refused, **EVENT)
     timer = gr.Timer(POLL)
-    timer.tick(lambda: _look(runs), outputs=shown, queue=False, show_progress="hidden", **private)
-    gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, show_progress="hidden", **private)
+    timer.tick(lambda: _look(runs), outputs=shown, **QUIET)
+    gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
 
 
 def _form(defaults: params.Params) -> list[gr.components.Component]:
@@ -79,9 +79,7 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         label="Pretrained weights, or a file of your own",
         visible=start.pretrained,
     )
-    pretrained.change(
-        lambda on: gr.Dropdown(visible=on), pretrained, weights, queue=False, api_visibility="private"
-    )
+    pretrained.change(lambda on: gr.Dropdown(visible=on), pretrained, weights, **EVENT)
     with gr.Row():
         optimizer = gr.Dropdown(
             ["adamw", "adam", "sgd"], value=train.optimizer, label="Optimizer", min_width=120
