@@ -1,21 +1,24 @@
 """The command `carcls`: what a user does with a trained model."""
 
 import argparse
+import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from carcls.data.sources.layout import is_photograph
-from carcls.errors import InputError, reported
+from carcls.data.sources.sift import is_photograph
+from carcls.errors import InputError, printable, reported
 from carcls.process import set_up
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that `arguments` (None: the program's own) name; each imports what it needs."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names have letters that a terminal may lack
     try:
         with reported():
             parsed.run(parsed)
@@ -53,40 +56,38 @@ def _predict(arguments: argparse.Namespace) -> None:
     set_up()
     classifier = Classifier.load(arguments.model)
     refused, answers = [], []
-    for path in _files(arguments.images):
+    for path in (file for named in arguments.images for file in _files(named)):
         try:
             top = classifier.top(classifier.prepare(_read(path), str(path)))
         except InputError as error:
-            refused.append(str(error))
+            refused.append(printable(str(error)))
             continue
         if arguments.json:
             named = [{"class": name, "probability": probability} for name, probability in top]
             answers.append({"image": str(path), "top": named})
         else:
-            print(path)
+            print(printable(str(path)))
             for rank, (name, probability) in enumerate(top, start=1):
-                print(f"{rank:4}  {probability:.4f}  {name}")
+                print(f"{rank:4}  {probability:.4f}  {printable(name)}")
     if arguments.json:
-        print(json.dumps(answers, indent=2, ensure_ascii=False))
+        print(json.dumps(answers, indent=2))  # ASCII, which every locale can print and every reader reads
     if refused:  # the other images have their answer all the same
         raise InputError("\nerror: ".join(refused))
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """`paths` with the images in and below a folder in its place, sorted."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(file for file in path.rglob("*") if is_photograph(str(file.relative_to(path))))
-        if not found:
-            raise InputError(f"{path} holds no images.")
-        yield from found
+def _files(path: Path) -> Sequence[Path]:
+    """`path`, or the images in and below it where it is a folder; where it has none, `_read` says so."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if is_photograph(str(file.relative_to(path))))
+    return found or [path]
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except IsADirectoryError:
+        raise InputError(f"{path} holds no images.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 

@@ -14,6 +14,11 @@ class InputError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """`text` on one line, what no terminal shows written as Python would: file names can hold anything."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Inside, what is wrong with the input or the disk ends the program: one sentence and exit status 1."""

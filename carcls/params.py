@@ -141,6 +141,7 @@ class Config(Section):
 
 
 class Pretrain(Section):
+    seed: Natural
     images_per_class: Annotated[int, Field(ge=2)]
     epochs: Count
     batch_size: Count
@@ -188,6 +189,12 @@ class Params(Section):
                 f"(it has {', '.join(self.configs)})"
             )
         return self
+
+    def weights_file(self, arch: str) -> Path | None:
+        """The file that `weights` names for `arch`; None where it names a source of weights."""
+        if self.weights in ("demo", "imagenet"):
+            return None
+        return Path(self.weights.replace("{arch}", arch)).expanduser()
 
 
 def load(path: Path = PATH) -> Params:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 from types import ModuleType
 
 
@@ -22,8 +23,20 @@ def set_up() -> None:
     if "cv2" in sys.modules:
         # work is shared out by image; threads inside an operation would fight over the cores
         sys.modules["cv2"].setNumThreads(0)
+    if "PIL.Image" in sys.modules:
+        _set_up_pillow()
     if "torch" in sys.modules:
         _set_up_torch(sys.modules["torch"])
+
+
+def _set_up_pillow() -> None:
+    from PIL import Image, PngImagePlugin
+
+    Image.MAX_IMAGE_PIXELS = None  # images.decode has a limit of its own and needs no warnings below it
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = (
+        2**28
+    )  # bytes; a long comment is no fault
+    warnings.filterwarnings("ignore", module="PIL")  # of what is odd in a picture that is read all the same
 
 
 def _set_up_torch(torch: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""data/split.csv: who is train, val and test."""
+"""data/split.csv: who is train, val and test; data/copies.csv: which pictures are there twice."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from stages import stage
 def main() -> None:
     settings = params.load()
     raw = read_index(Path("data/raw.tar"))
-    write_csv(Path("data/split.csv"), assign(raw, settings.split, settings.seed))
+    split, copies = assign(raw, settings.split, settings.seed)
+    write_csv(Path("data/split.csv"), split)
+    write_csv(Path("data/copies.csv"), copies)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A small study's files, made once by the library itself."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from carcls import params, process
 from carcls.data import augment
 from carcls.data.archive import read_index
 from carcls.data.collect import collect, open_source
+from carcls.data.sources.sift import LeftOut
 from carcls.data.split import assign
+from carcls.files import write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -53,7 +56,9 @@ def data(tmp_path_factory) -> Path:
     settings = shrunken()
     raw = folder / "raw.tar"
     collect(open_source(settings.data, settings.seed, folder), raw, skip_unreadable=False)
-    split = assign(read_index(raw), settings.split, settings.seed)
+    split, copies = assign(read_index(raw), settings.split, settings.seed)
+    write_csv(folder / "copies.csv", copies)
+    write_csv(folder / "left_out.csv", pd.DataFrame(columns=LeftOut._fields))
     augment.build(
         raw, split, folder / "images", settings=settings.augment, image_size=32, seed=settings.seed, workers=1
     )
@@ -78,6 +83,7 @@ def raw_index():
                 "class": class_name,
                 "split": split,
                 "sha256": content,
+                "fingerprint": hashlib.sha256(content.encode()).hexdigest()[:36],
             }
             for number, (class_name, split, content) in enumerate(rows)
         )

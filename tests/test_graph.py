@@ -14,16 +14,16 @@ FROM_SPLIT = {"split"} | FROM_AUGMENT
 FROM_DOWNLOAD = {"download"} | FROM_SPLIT
 
 INVALIDATES = {  # the longest entry that a key begins with is the key's
-    "seed": FROM_DOWNLOAD | FROM_WEIGHTS,
-    "data.source": FROM_DOWNLOAD,
-    "data.folder": FROM_DOWNLOAD,
+    "seed": FROM_DOWNLOAD,
+    "data.source": {"watch_photographs"} | FROM_DOWNLOAD,
+    "data.folder": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.kaggle": FROM_DOWNLOAD,
     "data.demo": FROM_DOWNLOAD,
     "data.skip_unreadable": FROM_DOWNLOAD,
     "data.image_size": FROM_AUGMENT | FROM_WEIGHTS,
     "split": FROM_SPLIT,
     "augment": FROM_AUGMENT,
-    "weights": FROM_WEIGHTS,
+    "weights": {"watch_weights"} | FROM_WEIGHTS,
     "pretrain": FROM_WEIGHTS,
     "model": {"evaluate", "fgsm", "report"},
     "configs": {"train", "report"},

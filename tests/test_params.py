@@ -25,9 +25,9 @@ def test_presets_have_the_keys_of_params():
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("image_size: 64", "image_size: 0", "data.image_size is 0"),
-        ("image_size: 64", "imagesize: 64", "no key data.imagesize"),
-        ("image_size: 64 ", "#", "data.image_size is missing"),
+        ("image_size: 48", "image_size: 0", "data.image_size is 0"),
+        ("image_size: 48", "imagesize: 64", "no key data.imagesize"),
+        ("image_size: 48 ", "#", "data.image_size is missing"),
         ("seed: 1 ", "seed: true #", "seed is True"),
         ("seed: 1 ", "seed: -1 #", "seed is -1"),
         ("arch: resnet34", "arch: vgg16", "model.arch is 'vgg16'"),

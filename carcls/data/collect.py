@@ -8,8 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carcls.data import archive
-from carcls.data.images import decode
+from carcls.data.images import decode, fingerprint
 from carcls.data.sources import Source
+from carcls.data.sources.sift import LeftOut, summary
 from carcls.errors import InputError
 from carcls.params import Data
 
@@ -30,6 +31,7 @@ def open_source(data: Data, seed: int, download_folder: Path) -> Source:
             classes=[model.name for model in models],
             total=len(models) * per_class,
             photographs=demo.photographs(models, seed, data.demo.train_per_class, data.demo.test_per_class),
+            left_out=[],
         )
     if data.source == "folder":
         from carcls.data.sources.folder import open_folder
@@ -40,19 +42,20 @@ def open_source(data: Data, seed: int, download_folder: Path) -> Source:
     return open_kaggle(data.kaggle.dataset, download_folder)
 
 
-def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
+def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`, each decoded once to know that it can be.
 
-    The csv has name, label, class, split (the source's own), sha256, offset, size. With `skip_unreadable` a
-    damaged photograph is logged and left out. Raises InputError for a damaged one otherwise, and for a class
-    that has none left.
+    The csv has name, label, class, split (the source's own), sha256, fingerprint (see images), offset, size.
+    What the source left out, and with `skip_unreadable` what is damaged, is logged and returned. Raises
+    InputError for a damaged photograph otherwise, and for a class that has none left.
     """
+    left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
-    with archive.create(raw, ["label", "class", "split", "sha256"]) as writer:
+    with archive.create(raw, ["label", "class", "split", "sha256", "fingerprint"]) as writer:
         for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
             try:
-                decode(photograph.data, photograph.name)
+                image = decode(photograph.data, photograph.name)
             except InputError as error:
                 if not skip_unreadable:
                     way_out = (
@@ -60,6 +63,7 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
                     )
                     raise InputError(f"{error} {way_out}") from None
                 log.warning("left out: %s", error)
+                left_out.append(LeftOut("unreadable", photograph.name))
                 continue
             counts[photograph.class_name] += 1
             writer.add(
@@ -68,6 +72,7 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
                 label=labels[photograph.class_name],
                 split=photograph.split,
                 sha256=hashlib.sha256(photograph.data).hexdigest(),
+                fingerprint=fingerprint(image),
                 **{"class": photograph.class_name},
             )
         for class_name in source.classes:
@@ -75,3 +80,6 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> None:
                 raise InputError(
                     f"The class {class_name!r} has no readable image: mend or remove its folder."
                 )
+    if left_out:
+        log.warning("left out: %s", summary(left_out))
+    return left_out

@@ -1,27 +1,38 @@
 """Who is train, val and test."""
 
+import logging
+
 import pandas as pd
 
+from carcls.data import copies
 from carcls.errors import InputError
 from carcls.params import Split
 from carcls.seeds import generator
 
 SPLITS = ("train", "val", "test")
+NAMED = 5  # copies that a line names
+
+log = logging.getLogger(__name__)
 
 
-def assign(raw: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
-    """Columns name, label, class, split for the photographs of `raw`, the csv of the raw archive.
+def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Columns name, label, class, split for the photographs of `raw`, the csv of the raw archive, and copies.
 
     A test or val set that the source has is kept. Where it has none, `settings.test` of each class become
     test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1). Which ones
     depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
 
-    Raises InputError for a class too small to split, for a missing test set where `settings.test` is null
-    and for equal photographs in two splits, unless `settings.drop_duplicates` is set.
+    The second table, of `copies.COLUMNS`, has every picture that is there twice. One of two splits leaves
+    training, one under two classes is neither trained nor validated on; near copies are only listed.
+    Raises InputError for a class too small to split, for a missing test set where `settings.test` is null,
+    for a class whose every training photograph was such a copy, and for the first copy where
+    `settings.drop_duplicates` is false.
     """
     if raw["class"].nunique() < 2:
         raise InputError(f"All images are of the class {raw['class'].iloc[0]!r}; it takes two to tell apart.")
-    rows = raw.assign(split=raw["split"].replace("", "train"))
+    contradicting = copies.contradicting(raw)
+    rows = _without(raw, contradicting, settings.drop_duplicates)
+    rows = rows.assign(split=rows["split"].replace("", "train"))
     if not (rows["split"] == "test").any():
         if settings.test is None:
             raise InputError(
@@ -30,9 +41,15 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
         rows = _take(rows, "test", settings.test, seed)
     if not (rows["split"] == "val").any():
         rows = _take(rows, "val", settings.val, seed)
-    rows = _without_leaks(rows, settings.drop_duplicates)
-    _check_classes(rows)
-    return rows[["name", "label", "class", "split"]].reset_index(drop=True)
+    shared = copies.shared(rows)
+    rows = _without(rows, shared, settings.drop_duplicates)
+    near = copies.near(rows)
+    if len(near):
+        log.info("%d near copies across splits are listed in the report", len(near))
+    found = [part for part in (contradicting, shared, near) if len(part)]
+    table = pd.concat(found, ignore_index=True) if found else near
+    _check_classes(raw, rows, table)
+    return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
 
 
 def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFrame:
@@ -52,26 +69,40 @@ def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFra
     return rows.assign(split=rows["split"].where(~rows.index.isin(pd.Index([]).append(taken)), split))
 
 
-def _without_leaks(rows: pd.DataFrame, drop: bool) -> pd.DataFrame:
-    """`rows` once no photograph is in two splits; of those that are, test is kept before val before train."""
-    order = rows["split"].map({"test": 0, "val": 1, "train": 2})
-    first = rows.loc[order.sort_values(kind="stable").index].drop_duplicates("sha256").set_index("sha256")
-    leaks = rows[rows["split"] != rows["sha256"].map(first["split"])]
-    if len(leaks) and not drop:
-        leak = leaks.iloc[0]
+def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFrame:
+    """`rows` less those that `table` leaves out, which are logged; if not `drop`, the first is an error."""
+    if table.empty:
+        return rows
+    first = table.iloc[0]
+    if not drop:
         raise InputError(
-            f"{leak['name']} ({leak['split']}) and {first['name'][leak['sha256']]} "
-            f"({first['split'][leak['sha256']]}) are the same image: remove one, or set split.drop_duplicates"
-            f" to true to leave such copies out of training ({len(leaks)} in all)."
+            f"{first['name']} and {first['other']} are the same image, {first['kind']}: remove one, or set "
+            f"split.drop_duplicates to true to leave such copies out of training ({len(table)} in all)."
         )
-    return rows.drop(leaks.index)
+    named = [f"{row['name']} = {row['other']}" for row in table.head(NAMED).to_dict("records")]
+    if len(table) > NAMED:
+        named.append(f"{len(table) - NAMED} more")
+    left_out, kind = table["left_out"], first["kind"]
+    log.warning(
+        "%d images are there %s, %d of them left out of training: %s",
+        len(table), kind, left_out.sum(), ", ".join(named),
+    )  # fmt: skip
+    return rows[~rows["name"].isin(table.loc[left_out, "name"])]
 
 
-def _check_classes(rows: pd.DataFrame) -> None:
+def _check_classes(raw: pd.DataFrame, rows: pd.DataFrame, table: pd.DataFrame) -> None:
     """Every class must be in train and val; a test set may lack some."""
+    left_out = table[table["left_out"].astype(bool)]
     for split in ("train", "val"):
-        for class_name in rows["class"].unique():
-            if not ((rows["split"] == split) & (rows["class"] == class_name)).any():
-                raise InputError(
-                    f"The class {class_name!r} has no image in {split}: add some or remove the class."
-                )
+        for class_name in raw["class"].unique():
+            if ((rows["split"] == split) & (rows["class"] == class_name)).any():
+                continue
+            lost = left_out[left_out["class"] == class_name]
+            why = ""
+            if len(lost):
+                row = lost.iloc[0]
+                example = f"{row['name']} = {row['other']}"
+                why = f", since {len(lost)} are the same image {row['kind']} (as {example})"
+            raise InputError(
+                f"The class {class_name!r} has no image in {split}{why}: add some or remove the class."
+            )

@@ -24,6 +24,9 @@ from carcls.params import Params, Pretrain
 
 log = logging.getLogger(__name__)
 
+KEYS = ("state_dict", "model", "model_state_dict")  # under which trainers keep the tensors
+LAST = "layer4.0.conv1.weight"  # a name that every ResNet has once
+PARTS = ("conv1.", "bn1.", "layer", "fc.")
 NETWORK_TIMEOUT = 30  # seconds without a byte before a download counts as failed
 
 
@@ -36,15 +39,17 @@ def backbone(params: Params, arch: str) -> dict[str, Tensor]:
         return pretrain(params, arch)
     if params.weights == "imagenet":
         return imagenet(arch)
-    return read_weights(Path(params.weights.replace("{arch}", arch)), arch)
+    path = params.weights_file(arch)
+    assert path  # the only other thing that weights can be
+    return read_weights(path, arch)
 
 
 def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     """A backbone trained from scratch on drawn cars of other makes than the demo's own."""
     settings = params.pretrain
     device = resolve_device(params.train.device)
-    train, val, classes = pretraining_sets(settings, params.data.image_size, params.seed)
-    model = build(arch, classes, seed=params.seed)
+    train, val, classes = pretraining_sets(settings, params.data.image_size)
+    model = build(arch, classes, seed=settings.seed)
     recipe = Recipe(
         frozen_layers=0,
         epochs=settings.epochs,
@@ -55,7 +60,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
         weight_decay=settings.weight_decay,
         device=device,
         precision=resolve_precision(params.train.precision, device),
-        seed=params.seed,
+        seed=settings.seed,
     )
     checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, recipe, settings, params.data.image_size)))
     for epoch in fit(model, train, val, recipe, checkpoint=checkpoint):
@@ -65,23 +70,74 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path, arch: str) -> dict[str, Tensor]:
-    """The backbone of `arch` in a .safetensors or .pth file: float32, without the classifier `fc`.
+    """The backbone of `arch` in a .safetensors or PyTorch file: float32, without the classifier `fc`.
 
-    A .pth is read without running code from it. Raises InputError when the file is missing, is neither, or
-    is of another architecture.
+    The tensors may lie under a key, as in Lightning's and timm's checkpoints, and their names may have a
+    prefix of what they were trained in. No code of the file is run. Raises InputError when the file is
+    missing, holds more than tensors or is of another architecture.
     """
+    weights: object
     try:
-        if path.suffix == ".safetensors":
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = load_file(path)
     except FileNotFoundError:
         raise InputError(
-            f"The pretrained weights {path} are missing: check weights in params.yaml."
+            f"The pretrained weights {path.absolute()} are missing: check weights in params.yaml."
         ) from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
-        raise InputError(f"{path} is neither a safetensors file nor a PyTorch state dict.") from None
-    return checked(weights, arch, str(path))
+    except SafetensorError:
+        weights = _read_pickled(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    return checked(_bare(weights, str(path)), arch, str(path))
+
+
+def _read_pickled(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "global" not in str(error).lower():  # what the file asks to import, such as a class
+            raise _no_weights(path) from None
+        raise InputError(
+            f"{path} holds more than tensors, and what is in a file is not run here: where you trust it, load "
+            "it with weights_only=False and save its tensors alone, torch.save(model.state_dict(), PATH)."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError):
+        raise _no_weights(path) from None
+
+
+def _no_weights(path: Path) -> InputError:
+    return InputError(f"{path} is neither a safetensors file nor a PyTorch state dict.")
+
+
+def _bare(weights: object, origin: str) -> object:
+    """The mapping of tensors in `weights`, its names without what a trainer or a wrapper put before them.
+
+    What is no part of a ResNet, such as a projection head, is left. Raises InputError when `weights` holds
+    several backbones.
+    """
+    while isinstance(weights, dict):
+        inner = next((weights[key] for key in KEYS if isinstance(weights.get(key), dict)), None)
+        if inner is None:
+            break
+        weights = inner
+    if not isinstance(weights, dict):
+        return weights
+    names = {str(name) for name in weights}
+    prefixes = sorted(
+        name.removesuffix(LAST)
+        for name in names
+        if name.endswith(LAST) and name.removesuffix(LAST) + "conv1.weight" in names
+    )
+    if len(prefixes) > 1:
+        raise InputError(
+            f"{origin} holds the backbones {', '.join(prefixes)}: save the tensors of one of them alone."
+        )
+    prefix = "".join(prefixes)
+    bare = {
+        str(name).removeprefix(prefix): tensor
+        for name, tensor in weights.items()
+        if str(name).startswith(prefix)
+    }
+    return {name: tensor for name, tensor in bare.items() if name.startswith(PARTS)} if prefixes else weights
 
 
 def imagenet(arch: str) -> dict[str, Tensor]:
@@ -110,7 +166,7 @@ def imagenet(arch: str) -> dict[str, Tensor]:
     return checked(state, arch, weights.url)
 
 
-def checked(weights: dict[str, Tensor], arch: str, origin: str) -> dict[str, Tensor]:
+def checked(weights: object, arch: str, origin: str) -> dict[str, Tensor]:
     """`weights` without `fc` and as float32, once they are known to fit the backbone of `arch`.
 
     Raises InputError, naming `origin` and the first tensor that does not fit.
@@ -128,7 +184,7 @@ def checked(weights: dict[str, Tensor], arch: str, origin: str) -> dict[str, Ten
     return {name: found[name].to(expected[name].dtype) for name in expected}
 
 
-def pretraining_sets(settings: Pretrain, image_size: int, seed: int) -> tuple[ImageSet, ImageSet, int]:
+def pretraining_sets(settings: Pretrain, image_size: int) -> tuple[ImageSet, ImageSet, int]:
     """The source task of `weights: demo`: train and val images and the number of classes.
 
     A tenth of the images, at least one of each class, is for validation.
@@ -137,7 +193,7 @@ def pretraining_sets(settings: Pretrain, image_size: int, seed: int) -> tuple[Im
     train = settings.images_per_class - held_out
     labels = {model.name: label for label, model in enumerate(demo.SOURCE)}
     sets: dict[str, tuple[list, list]] = {"train": ([], []), "test": ([], [])}
-    for photograph in demo.photographs(demo.SOURCE, seed, train, held_out):
+    for photograph in demo.photographs(demo.SOURCE, settings.seed, train, held_out):
         pixels = images.resize(images.decode(photograph.data, photograph.name), image_size)
         sets[photograph.split][0].append(torch.from_numpy(pixels))
         sets[photograph.split][1].append(labels[photograph.class_name])

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from carcls.data import archive, images
+from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 from carcls.params import Config, Params
 from carcls.seeds import generator
@@ -27,7 +28,11 @@ PAIRS = 9  # most confused pairs shown
 THUMBNAIL = 160  # pixels
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
-TEXT = ("name", "class", "actual", "predicted", "split")  # a class may be called NA
+COPIES = 24  # pictures that are there twice, named of each kind
+TEXT = (  # a class may be called NA
+    *("name", "class", "actual", "predicted", "split", "reason", "path"),
+    *("kind", "other", "other_class", "other_split", "left_out"),
+)
 
 
 def build(params: Params, root: Path = Path(".")) -> str:
@@ -61,6 +66,8 @@ def build(params: Params, root: Path = Path(".")) -> str:
         compared=paper.is_stanford_cars(classes),
         classes=classes,
         data=_data(run),
+        left_out=summary(run.csv("data/left_out.csv").itertuples(index=False, name=None)),
+        copies=_copies(run),
         samples=_samples(run),
         augmented=_augmented(run),
         test=test.to_dict("records"),
@@ -194,6 +201,19 @@ def _data(run: Run) -> pd.DataFrame:
         counts[split] = photographs[photographs["split"] == split]["class"].value_counts()
         counts[f"{split}_images"] = _index(run, split)["class"].value_counts()
     return counts.fillna(0).astype(int)
+
+
+def _copies(run: Run) -> list[dict]:
+    """For each kind of picture that is there twice: how many, how many were left out, and some rows."""
+    return [
+        {
+            "kind": kind,
+            "count": len(rows),
+            "left_out": int((rows["left_out"] == "True").sum()),
+            "rows": rows.head(COPIES).to_dict("records"),
+        }
+        for kind, rows in run.csv("data/copies.csv").groupby("kind", sort=False)
+    ]
 
 
 def _samples(run: Run) -> list[dict]:

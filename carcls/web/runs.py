@@ -15,6 +15,7 @@ import yaml
 
 from carcls import params
 from carcls.data.sources.folder import find_photographs
+from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 from carcls.files import write_text
 
@@ -42,8 +43,8 @@ class Form:
     results: str
 
 
-def count(folder: str) -> tuple[list[str], int]:
-    """The classes of `folder` and how many images it has, told from names alone.
+def count(folder: str) -> tuple[list[str], int, str]:
+    """The classes of `folder`, how many images it has and what is left out, told from names alone.
 
     Raises InputError for what training would stop at: what `find_photographs` refuses, and a class with too
     few images to have one in every split.
@@ -51,7 +52,7 @@ def count(folder: str) -> tuple[list[str], int]:
     if not folder.strip():
         raise InputError("Name the folder that holds a folder of images for each class.")
     try:
-        rows = find_photographs(Path(folder.strip()))
+        rows, left_out = find_photographs(Path(folder.strip()))
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
     given = {row.split for row in rows}
@@ -63,12 +64,12 @@ def count(folder: str) -> tuple[list[str], int]:
                 f"The class {name!r} has {images} image{'s' * (images > 1)} to train on, and {needed} are "
                 "needed to have one in each of train, val and test: add some or remove the class."
             )
-    return sorted(divided), len(rows)
+    return sorted(divided), len(rows), summary(left_out)
 
 
 def settings(form: Form) -> params.Params:
     """`form` laid over params.yaml. Raises InputError when training cannot start so."""
-    classes, _ = count(form.folder)
+    classes, _, _ = count(form.folder)
     if form.classes != len(classes):
         raise InputError(
             f"The folder has {len(classes)} classes, not {form.classes}: correct the number or the folder."

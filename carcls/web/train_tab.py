@@ -128,10 +128,13 @@ def _count(folder: str):
     if next(islice(files, MAX_FILES, None), None):
         return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
     try:
-        classes, images = count(folder)
+        classes, images, left_out = count(folder)
     except InputError as error:
         return html.problem(str(error)), None, pick
-    return html.done(f"{len(classes)} classes, {images:,} images."), len(classes), pick
+    told = html.done(f"{len(classes)} classes, {images:,} images.")
+    if left_out:
+        told += html.note(f"Left out: {left_out}.")
+    return told, len(classes), pick
 
 
 def _start(runs: Runs, *values) -> tuple[str, str]:

@@ -78,7 +78,7 @@ def run(settings: params.Params, folder: Path, work: Path) -> None:
     say(doing="Reading the photographs")
     raw = work / "raw.tar"
     collect(open_source(settings.data, settings.seed, work), raw, settings.data.skip_unreadable)
-    split = assign(read_index(raw), settings.split, settings.seed)
+    split, _ = assign(read_index(raw), settings.split, settings.seed)
     say(doing="Rescaling and augmenting the images")
     sizes = {"image_size": settings.data.image_size, "seed": settings.seed}
     augment.build(raw, split, work / "images", settings=settings.augment, **sizes)

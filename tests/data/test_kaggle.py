@@ -30,6 +30,7 @@ from kaggle_server import (
 from carcls.data.sources import Source, devkit, kaggle
 from carcls.data.sources import zipped as zip_source
 from carcls.data.sources.kaggle import forget, open_kaggle
+from carcls.data.sources.layout import Placed
 from carcls.data.sources.zipped import ZipReader
 from carcls.errors import InputError
 
@@ -67,8 +68,8 @@ def sentence(call, *arguments) -> str:
     return text
 
 
-def arranged(files: dict[str, bytes]) -> list[devkit.Placed]:
-    return devkit.arrange(files, files.__getitem__, "cars")
+def arranged(files: dict[str, bytes]) -> list[Placed]:
+    return devkit.arrange(files, files.__getitem__, "cars").rows
 
 
 def expected() -> list[tuple]:

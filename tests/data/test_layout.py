@@ -2,8 +2,24 @@ import random
 
 import pytest
 
-from carcls.data.sources.layout import Placed, arrange, canonical_class
+from carcls.data.sources import layout
+from carcls.data.sources.layout import Placed, canonical_class
+from carcls.data.sources.sift import summary
+from carcls.data.sources.splits import said, split_of
 from carcls.errors import InputError
+
+
+def arrange(paths, origin="tree") -> list[Placed]:
+    return layout.arrange(paths, origin).rows
+
+
+def tree(*folders: str) -> list[str]:
+    """Two photographs in each of `folders`."""
+    return [f"{folder}/{number}.jpg" for folder in folders for number in (1, 2)]
+
+
+def labels(*folders: str) -> set[tuple[str, str]]:
+    return {(row.split, row.class_name) for row in arrange(tree(*folders))}
 
 
 def sentence(*paths: str) -> str:
@@ -12,17 +28,106 @@ def sentence(*paths: str) -> str:
     return str(error.value)
 
 
-def test_splits_are_found_at_any_depth_and_in_any_spelling():
-    rows = arrange(
-        ["car_data/car_data/train/B/2.jpg", "x/Valid/A/1.PNG", "Testing/deep/A/1.webp", "TRAIN/A/1.jpeg"],
-        "tree",
-    )
+def test_wrappers_do_not_count_and_splits_come_before_classes():
+    rows = arrange(["x/data/train/B/2.jpg", "x/data/Testing/A/1.webp", "x/data/train/A/1.PNG"])
     assert rows == [
-        Placed("Testing/deep/A/1.webp", "test/A/1.webp", "A", "test"),
-        Placed("TRAIN/A/1.jpeg", "train/A/1.jpeg", "A", "train"),
-        Placed("car_data/car_data/train/B/2.jpg", "train/B/2.jpg", "B", "train"),
-        Placed("x/Valid/A/1.PNG", "val/A/1.PNG", "A", "val"),
+        Placed("x/data/Testing/A/1.webp", "test/A/1.webp", "A", "test"),
+        Placed("x/data/train/A/1.PNG", "train/A/1.PNG", "A", "train"),
+        Placed("x/data/train/B/2.jpg", "train/B/2.jpg", "B", "train"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("TRAIN", "Valid", "Testing"),
+        ("seg_train/seg_train", "seg_val", "seg_test/seg_test"),
+        ("train_images", "val_images", "test_images"),
+        ("trainset", "valset", "testset"),
+        ("01-Training (70%)", "02-Validation", "03-Test"),
+        ("TrainingData", "ValidationData", "TestData"),
+        ("train2017", "val2017", "test2017"),
+        ("cars_train/images", "cars_dev/images", "cars_test/images"),
+        ("trn", "vld", "tst"),
+        ("train", "val", "holdout"),
+        ("Entrenamiento", "Validación", "Prueba"),
+        ("训练集", "验证集", "测试集"),
+    ],
+)
+def test_splits_are_recognised_in_the_words_of_people(train, val, test):
+    folders = [f"{split}/{name}" for split in (train, val, test) for name in ("A", "B")]
+    assert labels(*folders) == {(split, name) for split in ("train", "val", "test") for name in "AB"}
+
+
+@pytest.mark.parametrize("name", ["train_or_test", "sea", "crash", "trained", "contest", "valley", "2017"])
+def test_other_words_say_nothing(name):
+    assert said(name) is None
+
+
+def test_train_and_validation_in_one_folder_is_to_be_divided():
+    assert split_of("trainval") == split_of("train_val") == "train"
+
+
+def test_what_lies_deeper_than_the_class_belongs_to_it():
+    rows = arrange(tree("Audi/front", "Audi/rear", "BMW/front"))
+    assert [row.name for row in rows][:3] == ["Audi/front/1.jpg", "Audi/front/2.jpg", "Audi/rear/1.jpg"]
+    assert {row.class_name for row in rows} == {"Audi", "BMW"}
+    assert labels("train/A/x", "train/B", "test/A/y", "test/B") == {
+        (s, c) for s in ("train", "test") for c in "AB"
+    }
+
+
+def test_a_folder_is_a_split_only_if_it_holds_class_folders():
+    assert labels("bus", "car", "train") == {("", "bus"), ("", "car"), ("", "train")}
+    assert labels("control", "test") == {("", "control"), ("", "test")}
+    assert labels("airport/in", "train_station/in") == {("", "airport"), ("", "train_station")}
+    both = {(split, name) for split in ("train", "test") for name in ("bus", "train")}
+    assert labels("train/bus", "train/train", "test/bus", "test/train") == both
+
+
+def test_splits_inside_classes_are_splits():
+    folders = [f"{name}/{split}" for name in "AB" for split in ("train", "test")]
+    assert labels(*folders) == {(split, name) for split in ("train", "test") for name in "AB"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (["train", "test"], "test and train"),
+        (["train/A", "train/B", "train_aug/A", "test/A"], "train and train_aug both say train"),
+        (["train/A", "train/B", "test/A", "extra/A"], "extra"),
+        (["train/A", "train/B", "extra"], "train may be a split or a class beside extra"),
+        (["train_station/A", "test_site/B"], "test_site and train_station"),
+        (["A/train/x", "A/test/x", "B/train/x", "B/test/x"], "test, in the class folder A"),
+        (["one/train", "two/test"], "in the class folder"),
+        (["train/A/test", "train/B", "test/A", "test/B"], "test, in the class folder A"),
+        (["images/train/A", "images/test/A", "masks/train/A", "masks/test/A"], "in the class folder images"),
+    ],
+)
+def test_where_names_leave_doubt_the_folders_are_named(folders, named):
+    assert named in sentence(*tree(*folders))
+
+
+def test_what_is_left_out_is_counted_by_reason():
+    others = [
+        "seg_pred/1.jpg",
+        "seg_pred/2.jpg",
+        "seg_train/a.jpg",
+        "seg_train/A/x.txt",
+        "seg_train/A/.x.jpg",
+    ]
+    others += [
+        "seg_train/A/@eaDir/1.jpg/THUMB.jpg",
+        "seg_train/.ipynb_checkpoints/1.jpg",
+        "Thumbs.db",
+        "notes",
+    ]
+    folders = tree("seg_train/A", "seg_train/B", "seg_test/A", "seg_test/B")
+    rows, left_out = layout.arrange([*others, *folders], "tree")
+    assert len(rows) == 8
+    assert summary(left_out) == (
+        "3 in no class folder (as seg_pred/1.jpg), 2 hidden, 2 of the system, 1 .txt, 1 without a suffix"
+    )
 
 
 def test_without_splits_the_name_is_class_and_file():
@@ -31,10 +136,6 @@ def test_without_splits_the_name_is_class_and_file():
 
 def test_a_leading_dot_is_no_hidden_folder():
     assert arrange(["./A/1.jpg", "./B/1.jpg"], "tree")[0] == Placed("./A/1.jpg", "A/1.jpg", "A", "")
-
-
-def test_the_nearest_split_folder_counts():
-    assert arrange(["test/train/A/1.jpg", "test/train/B/1.jpg"], "tree")[0].split == "train"
 
 
 def test_order_of_paths_does_not_matter():
@@ -84,15 +185,11 @@ def test_a_class_may_be_missing_from_test():
     [
         (["A/notes.txt"], ["tree", "holds no images", ".jpg"]),
         (["A/1.jpg", "A/2.jpg"], ["tree", "one class only", "'A'"]),
-        (["A/1.jpg", "B/1.jpg", "loose.jpg"], ["loose.jpg", "no class folder"]),
-        (["train/1.jpg", "train/A/1.jpg"], ["train/1.jpg", "no class folder"]),
-        (["cars_train/00001.jpg", "cars_test/00001.jpg"], ["cars_train/00001.jpg", "no class folder"]),
-        (
-            ["train/A/1.jpg", "train/B/1.jpg", "B/2.jpg"],
-            ["B/2.jpg", "outside the train, val and test folders"],
-        ),
+        (["1.jpg"], ["tree", "no images in class folders"]),
+        (["cars_train/00001.jpg", "cars_test/00001.jpg"], ["cars_test and cars_train", "no class folders"]),
+        (["train/A/1.jpg", "train/B/1.jpg", "B/2.jpg"], ["train may be a split or a class beside B"]),
         (["train/A/1.jpg", "train/B/1.jpg", "test/C/1.jpg"], ["'C'", "in test but not in train"]),
-        (["x/A/1.jpg", "y/A/1.jpg", "B/1.jpg"], ["x/A/1.jpg and y/A/1.jpg", "rename"]),
+        (["Ram CV/1.jpg", "Ram C-V/1.jpg", "B/1.jpg"], ["Ram C-V/1.jpg and Ram CV/1.jpg", "rename"]),
         (["A/\udcff.jpg", "B/1.jpg"], ["\\udcff.jpg", "UTF-8"]),
     ],
 )

@@ -3,11 +3,17 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from carcls.data.split import assign
+from carcls.data import copies
+from carcls.data.split import assign as assign_all
 from carcls.errors import InputError
 from carcls.params import Split
 
-SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=False)
+SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=True)
+STRICT = SETTINGS.model_copy(update={"drop_duplicates": False})
+
+
+def assign(*arguments) -> pd.DataFrame:
+    return assign_all(*arguments)[0]
 
 
 def photographs(class_name, split, count):
@@ -53,13 +59,50 @@ def test_equal_photographs_of_a_class_stay_together(raw_index):
     assert (rows.groupby("sha256")["split"].nunique() == 1).all()
 
 
-def test_the_same_image_in_two_splits_is_reported_with_both_names(raw_index):
+def test_a_picture_of_train_and_test_leaves_training_and_is_counted(raw_index, caplog):
     rows = [*photographs("a", "train", 6), *photographs("b", "train", 6), ("a", "test", "atrain2")]
-    with pytest.raises(InputError, match=r"train/a/002\.jpg .* test/a/012\.jpg .*drop_duplicates"):
+    kept, table = assign_all(raw_index(rows), SETTINGS, 1)
+    assert len(kept) == 12 and "train/a/002.jpg" not in set(kept["name"])
+    assert "1 images are there in two splits, 1 of them left out of training: train/a/002.jpg" in caplog.text
+    assert table[["kind", "name", "other", "left_out"]].values.tolist() == [
+        [copies.SHARED, "train/a/002.jpg", "test/a/012.jpg", True]
+    ]
+    with pytest.raises(InputError, match=r"train/a/002\.jpg and test/a/012\.jpg .*drop_duplicates"):
+        assign(raw_index(rows), STRICT, 1)
+
+
+def test_a_class_that_loses_its_last_training_picture_so_is_named_with_the_reason(raw_index):
+    rows = [*photographs("a", "train", 6), ("b", "train", "same"), ("b", "test", "same")]
+    rows += photographs("b", "val", 2) + photographs("a", "val", 2)
+    with pytest.raises(
+        InputError, match=r"'b' has no image in train, since 1 .* two splits \(as train/b/006"
+    ):
         assign(raw_index(rows), SETTINGS, 1)
-    kept = assign(raw_index(rows), SETTINGS.model_copy(update={"drop_duplicates": True}), 1)
-    assert len(kept) == 12
-    assert "train/a/002.jpg" not in set(kept["name"])
+
+
+def test_a_picture_under_two_classes_is_trained_on_under_neither(raw_index, caplog):
+    rows = [*photographs("a", "", 9), *photographs("b", "", 9), ("a", "", "same"), ("b", "", "same")]
+    kept, table = assign_all(raw_index(rows), SETTINGS, 1)
+    assert len(kept) == 18 and table["kind"].unique().tolist() == [copies.CONTRADICTING]
+    assert "all/a/018.jpg = all/b/019.jpg" in caplog.text
+    with pytest.raises(InputError, match=r"all/a/018\.jpg and all/b/019\.jpg are the same image, under two"):
+        assign(raw_index(rows), STRICT, 1)
+
+
+def test_a_test_picture_under_another_class_stays_in_the_test_set(raw_index):
+    rows = [*photographs("a", "train", 9), *photographs("b", "train", 9), ("a", "train", "same")]
+    kept = assign(raw_index([*rows, ("b", "test", "same")]), SETTINGS, 1)
+    assert len(kept) == 19 and (kept["split"] == "test").sum() == 1
+
+
+def test_near_copies_across_splits_are_listed_and_kept(raw_index):
+    raw = raw_index([*photographs("a", "train", 9), *photographs("b", "train", 9), ("b", "test", "other")])
+    raw.loc[18, "fingerprint"] = f"{int(raw.loc[2, 'fingerprint'], 16) ^ 0b1011:036x}"
+    kept, table = assign_all(raw, SETTINGS, 1)
+    assert len(kept) == 19
+    assert table[["kind", "name", "other", "left_out"]].values.tolist() == [
+        [copies.NEAR, "train/a/002.jpg", "test/b/018.jpg", False]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,8 @@ def test_a_weights_file_of_any_number_of_classes_becomes_the_backbone(tmp_path, 
     backbone = weights.read_weights(path, "resnet18")
     save_backbone(tmp_path / "backbone.safetensors", backbone)
     model = build("resnet18", 3, seed=1)
-    classifier = model.fc.weight.clone()
     load_backbone(model, tmp_path / "backbone.safetensors")
-    assert torch.equal(model.fc.weight, classifier)
+    assert not model.fc.weight.any() and not model.fc.bias.any()
     assert model.conv1.weight.dtype == torch.float32
     for name, tensor in backbone_of(state).items():
         assert torch.equal(model.state_dict()[name], tensor.to(model.state_dict()[name].dtype))
@@ -140,13 +139,42 @@ def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
         weights.read_weights(tmp_path / "text.pth", "resnet18")
 
 
+@pytest.mark.parametrize("keys", [[], ["state_dict"], ["model"], ["state_dict", "model"]])
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "model.", "backbone.", "encoder.", "_orig_mod.", "module._orig_mod.model.backbone."],
+)
+def test_weights_are_found_where_trainers_put_them(tmp_path, keys, prefix):
+    source = build("resnet18", 7, seed=3)
+    content = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
+    content["head.weight" if prefix else "projector.weight"] = torch.zeros(2)
+    for key in keys:
+        content = {key: content, "epoch": 3, "optimizer": {"lr": 0.1}}
+    torch.save(content, tmp_path / "checkpoint.ckpt")
+    backbone = weights.read_weights(tmp_path / "checkpoint.ckpt", "resnet18")
+    assert backbone.keys() == backbone_of(source.state_dict()).keys()
+    assert torch.equal(backbone["layer4.1.conv2.weight"], source.layer4[1].conv2.weight)
+
+
+def test_a_file_of_two_backbones_is_refused(tmp_path):
+    state = build("resnet18", 7, seed=3).state_dict()
+    pair = {
+        f"{prefix}.{name}": tensor for prefix in ("encoder_q", "encoder_k") for name, tensor in state.items()
+    }
+    torch.save(pair, tmp_path / "moco.pth")
+    with pytest.raises(
+        InputError, match="holds the backbones encoder_k., encoder_q.: save the tensors of one"
+    ):
+        weights.read_weights(tmp_path / "moco.pth", "resnet18")
+
+
 def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path):
     class Trap:
         def __reduce__(self):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(InputError, match="trap.pth is neither"):
+    with pytest.raises(InputError, match="trap.pth holds more than tensors"):
         weights.read_weights(tmp_path / "trap.pth", "resnet18")
     assert not (tmp_path / "sprung").exists()
 

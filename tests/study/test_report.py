@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from carcls import params
 from carcls.data import archive
+from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.files import write_bytes, write_csv, write_json
 from carcls.seeds import generator
@@ -41,6 +42,14 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
     ]
     split = pd.DataFrame(rows, columns=["name", "label", "class", "split"])
     write_csv(root / "data/split.csv", split)
+    write_csv(
+        root / "data/left_out.csv",
+        [{"reason": ".heic", "path": "a.heic"}, {"reason": "hidden", "path": ".b"}],
+    )
+    pairs = [
+        (SHARED, f"train/{n}.jpg", "NA", "train", f"test/{n}.jpg", "NA", "test", True) for n in range(30)
+    ]
+    write_csv(root / "data/copies.csv", pd.DataFrame(pairs, columns=COLUMNS))
     for name, originals in split.groupby("split"):
         with archive.create(
             root / f"data/images/{name}.tar", ("label", "class", "source", "operations")
@@ -232,6 +241,12 @@ def test_the_data_is_counted_before_and_after_augmentation(page):
     }
 
 
+def test_what_was_left_out_and_what_is_there_twice_is_told(page):
+    assert "Files that were left out: 1 .heic" in page and "1 hidden." in page
+    assert "30 images there twice: in two splits; 30 left out of training" in page
+    assert "train/23.jpg" in page and "train/24.jpg" not in page and "The first 24 of data/copies.csv" in page
+
+
 def test_sample_pictures_are_the_archives_bytes(page, small):
     tar = small / "data/images/train.tar"
     index = archive.read_index(tar).set_index("name")
@@ -349,6 +364,8 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
     "path",
     [
         "data/split.csv",
+        "data/copies.csv",
+        "data/left_out.csv",
         "data/images/train.csv",
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from carcls.data.sources.sift import LeftOut
+
 
 class Photograph(NamedTuple):
     """One picture as its source gives it.
@@ -18,8 +20,9 @@ class Photograph(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a source holds: its class names in sorted order, how many photographs, and these by name."""
+    """What a source holds: its class names in order, how many photographs, these by name, and what else."""
 
     classes: list[str]
     total: int
     photographs: Iterator[Photograph]
+    left_out: list[LeftOut]

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from carcls.data.sources import layout
-from carcls.data.sources.layout import Placed, is_hidden, is_photograph, place
+from carcls.data.sources.layout import Arranged, Labelled, place
+from carcls.data.sources.sift import LeftOut, sift
 from carcls.errors import InputError
 
 TRAIN, TEST, ALL = "cars_train", "cars_test", "car_ims"
@@ -24,26 +25,30 @@ Labels = dict[tuple[str, str], tuple[str, str]]  # (folder, file) -> (class name
 log = logging.getLogger(__name__)
 
 
-def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> list[Placed]:
+def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> Arranged:
     """As `layout.arrange`, for a tree of class folders or of the devkit's, told apart by what is in it.
 
     `read` gives the content of a path. Test images without labels are left out and a warning is logged.
     Raises InputError as `layout.arrange` does, and when a .mat file is damaged or an image has no label.
     """
     paths = list(paths)
+    photographs, left_out = sift(paths)
     folders: dict[str, list[str]] = {TRAIN: [], TEST: [], ALL: []}
-    for path in sorted(filter(is_photograph, paths)):
+    for path in photographs:
         folder = posixpath.basename(posixpath.dirname(path)).lower()
         if folder in folders:
             folders[folder].append(path)
     if not any(folders.values()):
         return layout.arrange(paths, origin)
-    mats = sorted(path for path in paths if path.lower().endswith(".mat") and not is_hidden(path))
-    return place(_labelled(folders, _labels(mats, read, origin), origin), origin)
+    mats = [path for reason, path in left_out if reason == ".mat"]
+    rows = place(_labelled(folders, _labels(mats, read, origin), origin), origin)
+    placed = {row.path for row in rows}
+    left_out += [LeftOut("without a label", path) for path in photographs if path not in placed]
+    return Arranged(rows, left_out)
 
 
-def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Iterator[tuple[str, str, str]]:
-    """(path, class name, split) of every image; `car_ims` counts only without the other two."""
+def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Iterator[Labelled]:
+    """Every image; `car_ims` counts only without the other two."""
     for folder in (TRAIN, TEST) if folders[TRAIN] or folders[TEST] else (ALL,):
         images = folders[folder]
         bare = [path for path in images if (folder, posixpath.basename(path)) not in labels]
@@ -58,7 +63,9 @@ def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Ite
         elif bare:
             raise InputError(f"{origin}: {bare[0]} has no label; {_needed(folder)}.")
         else:
-            yield from ((path, *labels[folder, posixpath.basename(path)]) for path in images)
+            for path in images:
+                file = posixpath.basename(path)
+                yield Labelled(path, *labels[folder, file], file)
 
 
 def _needed(folder: str) -> str:

@@ -6,35 +6,41 @@ from pathlib import Path
 
 from carcls.data.sources import Photograph, Source
 from carcls.data.sources.devkit import arrange
-from carcls.data.sources.layout import EXPECTED, Placed
+from carcls.data.sources.layout import EXPECTED, Arranged, Placed
 from carcls.errors import InputError
 
 
 def open_folder(folder: Path) -> Source:
-    """The photographs of a tree of class folders, `CLASS/*` or `{train,val,test}/CLASS/*` at any depth.
+    """The photographs of a tree of class folders, as `layout` tells them, or of Stanford Cars' devkit.
 
-    Stanford Cars as its authors laid it out is one, too. Links are followed. Raises InputError as
+    Links are followed. Raises InputError as
     `find_photographs` does, and while the photographs are read.
     """
-    rows = find_photographs(folder)
-    return Source(
-        sorted({row.class_name for row in rows}), len(rows), _photographs(folder.expanduser(), rows)
-    )
+    rows, left_out = find_photographs(folder)
+    classes = sorted({row.class_name for row in rows})
+    return Source(classes, len(rows), _photographs(existing(folder), rows), left_out)
 
 
-def find_photographs(folder: Path) -> list[Placed]:
-    """Which photographs `folder` holds, by name, and the class and split of each; none is read.
+def find_photographs(folder: Path) -> Arranged:
+    """Which photographs `folder` holds, by name, with class and split, and what is left out; none is read.
 
     Raises InputError when the folder is missing, holds nothing that `devkit.arrange` can place, or a file or
     folder in it cannot be read.
     """
-    folder = folder.expanduser()
-    origin = f"data.folder: {folder}"
+    folder = existing(folder)
+    return arrange(
+        _files(folder, "", frozenset()), lambda path: _read(folder / path), f"data.folder: {folder}"
+    )
+
+
+def existing(folder: Path) -> Path:
+    """`folder` with its whole path. Raises InputError when there is none."""
+    folder = folder.expanduser().absolute()  # an experiment in a copy of the project is elsewhere
     if not folder.exists():
-        raise InputError(f"{origin} does not exist; {EXPECTED}.")
+        raise InputError(f"data.folder: {folder} does not exist; {EXPECTED}.")
     if not folder.is_dir():
-        raise InputError(f"{origin} is not a folder; {EXPECTED}.")
-    return arrange(_files(folder, "", frozenset()), lambda path: _read(folder / path), origin)
+        raise InputError(f"data.folder: {folder} is not a folder; {EXPECTED}.")
+    return folder
 
 
 def _photographs(folder: Path, rows: list[Placed]) -> Iterator[Photograph]:

@@ -44,8 +44,8 @@ def open_kaggle(dataset: str, download_folder: Path) -> Source:
     if not path.exists() or _marker(path).exists():
         _download(dataset, path)
     archive = ZipReader(path)
-    rows = arrange(archive.names(), archive.read, f"data.kaggle.dataset: {dataset}")
-    return Source(sorted({row.class_name for row in rows}), len(rows), _photographs(archive, rows))
+    rows, left_out = arrange(archive.names(), archive.read, f"data.kaggle.dataset: {dataset}")
+    return Source(sorted({row.class_name for row in rows}), len(rows), _photographs(archive, rows), left_out)
 
 
 def forget(download_folder: Path) -> None:

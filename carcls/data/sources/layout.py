@@ -1,26 +1,25 @@
-"""Which class and split a photograph belongs to, told from its path alone."""
+"""Which class and split a photograph belongs to, told from its path alone.
 
-import posixpath
+Folders that only wrap do not count; then come folders that say train, val or test, if there are such; then
+the class; what lies deeper belongs to it. Where names leave doubt the tree is refused: no test picture is to
+be trained on because of a name.
+"""
+
+import logging
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from carcls.data.images import SUFFIXES
+from carcls.data.images import suffixes
+from carcls.data.sources.sift import LOOSE, LeftOut, parts, sift
+from carcls.data.sources.splits import is_filler, said, split_of
 from carcls.errors import InputError
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "cars_train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "cars_test": "test",
-}
 EXPECTED = "photographs are expected in class folders, CLASS/* or train/CLASS/* and test/CLASS/*"
+RENAME = "call the folders that divide the photographs train, val and test, and no class so"
+log = logging.getLogger(__name__)
 
 
 class Placed(NamedTuple):
@@ -32,50 +31,181 @@ class Placed(NamedTuple):
     split: str
 
 
-def arrange(paths: Iterable[str], origin: str) -> list[Placed]:
-    """The image files among `paths`, sorted by name; all others, hidden ones included, are left out.
+class Arranged(NamedTuple):
+    """The photographs of a tree, sorted by name, and what else was found in it."""
 
-    A photograph's class is the folder it lies in; its split (train, val, test or "") is the nearest folder
-    above that has a name of SPLITS, in any case. `paths` are relative, with "/"; `origin` is what the
-    sentences call the tree. Raises InputError as `place` does, and for an image that lies in no class folder.
+    rows: list[Placed]
+    left_out: list[LeftOut]
+
+
+class Labelled(NamedTuple):
+    """A path, its class and split, and what is to follow these in its name."""
+
+    path: str
+    class_name: str
+    split: str
+    rest: str
+
+
+@dataclass
+class Folder:
+    """The photographs in the folder `path` and the folders in it that hold any."""
+
+    path: str
+    files: list[str] = field(default_factory=list)
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+
+    def all_files(self) -> Iterator[str]:
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.all_files()
+
+    def all_folders(self) -> Iterator[str]:
+        """The names of the folders in it, at any depth."""
+        for name, folder in self.folders.items():
+            yield name
+            yield from folder.all_folders()
+
+
+def arrange(paths: Iterable[str], origin: str) -> Arranged:
+    """The image files among `paths` by class and split (train, val, test or ""), and what was left out.
+
+    `paths` are relative, with "/"; `origin` is what the sentences call the tree. Raises InputError where
+    names leave doubt of what is a split and what a class, and as `place` does.
     """
-    return place(((path, *_labels(path, origin)) for path in paths if is_photograph(path)), origin)
+    photographs, left_out = sift(paths)
+    top, found = _tree(photographs), []
+    top = _without_wrappers(top)
+    splits = _splits(top, origin)
+    if splits is None:
+        found = list(_classes(top, "", origin))
+    else:
+        for name, split in splits.items():
+            found += _classes(_inside_split(top.folders[name]), split, origin)
+    placed = {row.path for row in found}
+    left_out += [LeftOut(LOOSE, path) for path in photographs if path not in placed]
+    return Arranged(place(found, origin), left_out)
 
 
-def place(labelled: Iterable[tuple[str, str, str]], origin: str) -> list[Placed]:
-    """The (path, class name, split) of `labelled` with their names, sorted by these.
+def _tree(paths: Iterable[str]) -> Folder:
+    top = Folder("")
+    for path in paths:
+        folder = top
+        for part in parts(path)[:-1]:
+            folder = folder.folders.setdefault(part, Folder(f"{folder.path}{part}/"))
+        folder.files.append(path)
+    return top
 
-    Raises InputError when two photographs would have one name, only some have a split, a class has no
-    training photograph, or there are fewer than two classes.
+
+def _without_wrappers(folder: Folder) -> Folder:
+    """The first folder from `folder` down that holds more than one folder with folders in it."""
+    while not folder.files and len(folder.folders) == 1:
+        [(name, inner)] = folder.folders.items()
+        if not inner.folders or (said(name) and not any(map(said, inner.folders))):
+            break  # it is a class, or a split
+        folder = inner
+    return folder
+
+
+def _inside_split(folder: Folder) -> Folder:
+    """The folder of classes in a split: `seg_train/seg_train/CLASS` and `train/images/CLASS` wrap them."""
+    while not folder.files and len(folder.folders) == 1:
+        [(name, inner)] = folder.folders.items()
+        if not inner.folders or not (said(name) or is_filler(name)):
+            break
+        folder = inner
+    return folder
+
+
+def _splits(top: Folder, origin: str) -> dict[str, str] | None:
+    """The folders of `top` that are splits, with what each is; None where `top` holds the classes."""
+    speaking = {name: words for name in top.folders if (words := said(name))}
+    holding = {name: words for name, words in speaking.items() if top.folders[name].folders}
+    silent = [name for name in top.folders if name not in speaking]
+    told = {words.split for words in speaking.values()}
+    if not holding:
+        if "train" in told and len(told) > 1:
+            raise InputError(
+                f"{origin}: {_list(speaking)} hold photographs, and no class folders; {EXPECTED}."
+            )
+        return None
+    if silent and len({words.split for words in holding.values()}) == 1:
+        [(name, words), *others] = holding.items()
+        if words.beside and not others:  # `train_station` beside `airport`
+            return None
+        raise InputError(
+            f"{origin}: {_list(holding)} may be a split or a class beside {_list(silent)}; {RENAME}."
+        )
+    _check_one_meaning(holding, origin)
+    deep = [name for name in silent if top.folders[name].folders]
+    if deep:
+        raise InputError(f"{origin}: {_list(deep)} lies beside {_list(holding)} and says no split; {RENAME}.")
+    return {name: words.split for name, words in holding.items()}
+
+
+def _check_one_meaning(holding, origin: str) -> None:
+    """Each split is said by one folder, and all in the same words: not by `train_station` and `test_site`."""
+    for split in ("train", "val", "test"):
+        names = [name for name, words in holding.items() if words.split == split]
+        if len(names) > 1:
+            raise InputError(
+                f"{origin}: {_list(names)} both say {split}; make one of them, or take one away."
+            )
+    if len({words.beside for words in holding.values() if words.beside}) > 1:
+        raise InputError(f"{origin}: {_list(holding)} may be splits or classes; {RENAME}.")
+
+
+def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
+    """All photographs in the class folders of `folder`, which is the split `split` or all ("")."""
+    inside = [(name, below) for name, inner in folder.folders.items() for below in inner.all_folders()]
+    told = {split_of(below) for _, below in inside} - {""}
+    if told - {split} and (split or len(told) > 1):
+        if not split and all(map(_is_divided, folder.folders.values())):
+            for class_name, inner in folder.folders.items():
+                for name, part in inner.folders.items():
+                    yield from _of(class_name, split_of(name), part)
+            return
+        name, below = next(pair for pair in inside if split_of(pair[1]) not in ("", split))
+        raise InputError(
+            f"{origin}: {below}, in the class folder {name}, may be a split; {EXPECTED}, and {RENAME}."
+        )
+    if inside:
+        log.info("%s: folders in a class folder are no classes: %s belongs to %s", origin, *inside[0][::-1])
+    for class_name, inner in folder.folders.items():
+        yield from _of(class_name, split, inner)
+
+
+def _is_divided(folder: Folder) -> bool:
+    """Whether the class folder `folder` holds splits and nothing else, as CLASS/train/* and CLASS/test/*."""
+    told = [split_of(name) for name in folder.folders]
+    flat = not folder.files and not any(part.folders for part in folder.folders.values())
+    return flat and "train" in told and "" not in told and len(told) == len(set(told))
+
+
+def _of(class_name: str, split: str, folder: Folder) -> Iterator[Labelled]:
+    for path in folder.all_files():
+        yield Labelled(path, class_name, split, "/".join(parts(path)).removeprefix(folder.path))
+
+
+def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
+    """The rows of `labelled` with their names, sorted by these.
+
+    Raises InputError when two photographs would have one name, a class has no training photograph, or there
+    are fewer than two classes.
     """
     placed: dict[str, Placed] = {}
-    for path, class_name, split in labelled:
+    for path, class_name, split, rest in labelled:
         class_name = canonical_class(class_name)
-        file = unicodedata.normalize("NFC", posixpath.basename(path))
-        name = "/".join(part for part in (split, class_name, file) if part)
+        rest = unicodedata.normalize("NFC", rest)
+        name = "/".join(part for part in (split, class_name, rest) if part)
         if name in placed:
             first, second = sorted((placed[name].path, path))
             raise InputError(f"{origin}: {first} and {second} would both be {name}; rename one of them.")
         placed[name] = Placed(path, name, class_name, split)
     rows = [placed[name] for name in sorted(placed)]
     _check_text(rows, origin)
-    _check_splits(rows, origin)
     _check_classes(rows, origin)
     return rows
-
-
-def is_photograph(path: str) -> bool:
-    """Whether `path` has an image's suffix and is not hidden."""
-    return posixpath.splitext(path)[1].lower() in SUFFIXES and not is_hidden(path)
-
-
-def is_hidden(path: str) -> bool:
-    """Whether `path` or a folder above it has a name that starts with a dot or is __MACOSX."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in _parts(path))
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def canonical_class(name: str) -> str:
@@ -87,12 +217,11 @@ def canonical_class(name: str) -> str:
     return re.sub(r"^Ram C[-_ ]?V\b", "Ram C-V", name)
 
 
-def _labels(path: str, origin: str) -> tuple[str, str]:
-    *above, folder = _parts(path)[:-1] or [""]
-    if not folder or folder.lower() in SPLITS:
-        raise InputError(f"{origin}: {path} lies in no class folder; {EXPECTED}.")
-    splits = [SPLITS[part.lower()] for part in above if part.lower() in SPLITS]
-    return folder, splits[-1] if splits else ""
+def _list(names: Iterable[str]) -> str:
+    """Up to four names in a sentence."""
+    names = sorted(names)
+    shown = names[:4] if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _check_text(rows: list[Placed], origin: str) -> None:
@@ -103,19 +232,12 @@ def _check_text(rows: list[Placed], origin: str) -> None:
             raise InputError(f"{origin}: the name of {row.path!r} is not valid UTF-8; rename it.") from None
 
 
-def _check_splits(rows: list[Placed], origin: str) -> None:
-    stray = [row.path for row in rows if not row.split]
-    if 0 < len(stray) < len(rows):
-        raise InputError(
-            f"{origin}: {stray[0]} lies outside the train, val and test folders that others are in; "
-            "move it into one of them or out of the tree."
-        )
-
-
 def _check_classes(rows: list[Placed], origin: str) -> None:
     classes = sorted({row.class_name for row in rows})
     if not classes:
-        raise InputError(f"{origin} holds no images ({', '.join(sorted(SUFFIXES))}); {EXPECTED}.")
+        raise InputError(
+            f"{origin} holds no images in class folders ({', '.join(sorted(suffixes()))}); {EXPECTED}."
+        )
     if len(classes) == 1:
         raise InputError(f"{origin} holds one class only, {classes[0]!r}; give at least two.")
     trained = {row.class_name for row in rows if row.split in ("train", "")}

@@ -1,0 +1,69 @@
+"""Which files of a tree are photographs, told from their paths, and what is said of the others."""
+
+import posixpath
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from carcls.data.images import HEIC_SUFFIXES, NEEDS_HEIC, suffixes
+
+SYSTEM = {  # what file servers and operating systems leave behind, in lower case
+    "__macosx", "@eadir", "@tmp", "@__thumb", "#recycle", "@recycle", "@recently-snapshot", "#snapshot",
+    "$recycle.bin", "recycler", "system volume information", "lost+found", "__pycache__", "_vti_cnf",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
+}  # fmt: skip
+LOOSE = "in no class folder"
+
+
+class LeftOut(NamedTuple):
+    """One file that is no photograph of the set: why, in a few words, and its path."""
+
+    reason: str
+    path: str
+
+
+def sift(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
+    """The photographs among `paths`, sorted, and the files that are none."""
+    photographs, left_out = [], []
+    read = suffixes()
+    for path in sorted(paths):
+        reason = _reason(path, read)
+        if reason:
+            left_out.append(LeftOut(reason, path))
+        else:
+            photographs.append(path)
+    return photographs, left_out
+
+
+def is_photograph(path: str) -> bool:
+    """Whether `path` has an image's suffix and is neither hidden nor a system's own."""
+    return not _reason(path, suffixes())
+
+
+def _reason(path: str, read: frozenset[str]) -> str:
+    """Why the file `path` is left out; "" where it is a photograph."""
+    names = parts(path)
+    if any(name.lower() in SYSTEM for name in names):
+        return "of the system"
+    if any(name.startswith(".") for name in names):
+        return "hidden"
+    suffix = posixpath.splitext(path)[1].lower()
+    return "" if suffix in read else suffix or "without a suffix"
+
+
+def parts(path: str) -> list[str]:
+    """The folders and the file of `path`."""
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def summary(left_out: Iterable[tuple[str, str]]) -> str:
+    """LeftOuts counted by reason, as `12 .heic (...), 3 hidden, 1 in no class folder (as sea.jpg)`."""
+    by_reason: dict[str, list[str]] = {}
+    for reason, path in left_out:
+        by_reason.setdefault(reason, []).append(path)
+    counted = []
+    for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
+        of_note = f" (as {min(paths)})" if reason == LOOSE else ""
+        if reason in HEIC_SUFFIXES:
+            of_note = f" ({NEEDS_HEIC})"
+        counted.append(f"{len(paths):,} {reason}{of_note}")
+    return ", ".join(counted)
