@@ -97,8 +97,8 @@ def _read_pickled(path: Path) -> object:
         if "global" not in str(error).lower():  # what the file asks to import, such as a class
             raise _no_weights(path) from None
         raise InputError(
-            f"{path} holds more than tensors, and what is in a file is not run here: where you trust it, load "
-            "it with weights_only=False and save its tensors alone, torch.save(model.state_dict(), PATH)."
+            f"{path} holds more than tensors, and no code of a file is run here: where you trust it, load it "
+            "with weights_only=False and save its tensors alone, torch.save(model.state_dict(), PATH)."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError):
         raise _no_weights(path) from None

@@ -20,6 +20,7 @@ from carcls.errors import InputError
 from carcls.files import write_text
 
 RESULTS = Path("results")
+TEST = 0.2  # share of a folder without a test set, where params.yaml has none for it
 LOG_LINES = 200  # of the log, shown on the page
 
 
@@ -28,6 +29,8 @@ class Form:
     """What the Train tab asks for; all else is as params.yaml has it."""
 
     folder: str
+    skip_unreadable: bool
+    drop_duplicates: bool
     classes: int | None
     arch: str
     pretrained: bool
@@ -78,7 +81,14 @@ def settings(form: Form) -> params.Params:
     config = f"freeze{form.frozen_layers}" if form.frozen_layers else "pretrained"
     if not form.pretrained:
         config = f"scratch_{config}" if form.frozen_layers else "scratch"
-    content["data"] |= {"source": "folder", "folder": form.folder.strip(), "image_size": form.image_size}
+    content["data"] |= {
+        "source": "folder",
+        "folder": form.folder.strip(),
+        "skip_unreadable": form.skip_unreadable,
+        "image_size": form.image_size,
+    }
+    content["split"]["drop_duplicates"] = form.drop_duplicates
+    content["split"]["test"] = content["split"]["test"] or TEST  # the page has no way to ask for another
     content["weights"] = form.weights
     content["configs"][config] = {"pretrained": form.pretrained, "frozen_layers": form.frozen_layers}
     content["model"] = {"arch": form.arch, "config": config}

@@ -34,7 +34,7 @@ def build(runs: Runs, defaults: params.Params) -> None:
                 )
                 pick = gr.Dropdown(_folders("."), value=None, label="... or pick it, folder by folder")
             counted = gr.HTML(html.note("One folder of images for each class."))
-            form = _form(defaults)
+            form = [*_left_out(defaults), *_form(defaults)]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
                 start = gr.Button("Train", variant="primary", min_width=120)
@@ -45,7 +45,7 @@ def build(runs: Runs, defaults: params.Params) -> None:
             log = gr.Textbox(label="Log", lines=10, max_lines=10, interactive=False)
 
     shown = [status, curves, log, start, stop]
-    classes, results = form[0], form[-1]
+    classes, results = form[2], form[-1]
     counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
     gr.on([folder.submit, folder.blur], **counts)
     pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts)
@@ -58,8 +58,22 @@ def build(runs: Runs, defaults: params.Params) -> None:
     gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
 
 
+def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
+    """The boxes of `runs.Form` after `folder`; each has the name that a sentence about it uses."""
+    return [
+        gr.Checkbox(
+            defaults.data.skip_unreadable,
+            label="Leave out damaged pictures instead of stopping (data.skip_unreadable)",
+        ),
+        gr.Checkbox(
+            defaults.split.drop_duplicates,
+            label="Leave copies out of training instead of stopping (split.drop_duplicates)",
+        ),
+    ]
+
+
 def _form(defaults: params.Params) -> list[gr.components.Component]:
-    """The fields of `runs.Form` after `folder`, in its order."""
+    """The fields of `runs.Form` from `classes` on, in its order."""
     train, start = defaults.train, defaults.configs[defaults.model.config]
     with gr.Row():
         classes = gr.Number(label="Classes", precision=0, min_width=120)

@@ -1,13 +1,16 @@
 import io
+import struct
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, PngImagePlugin
 
 from carcls.data import images
 from carcls.errors import InputError
 
 COLOUR = (200, 40, 90)
+pillow_heif.register_heif_opener()
 
 
 def data_of(image: Image.Image, suffix: str, **options) -> bytes:
@@ -16,7 +19,9 @@ def data_of(image: Image.Image, suffix: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize(
+    "suffix", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM", "MPO", "HEIF"]
+)
 def test_each_format_comes_out_rgb(suffix):
     image = images.decode(data_of(Image.new("RGB", (30, 20), COLOUR), suffix), "x")
     assert image.shape == (20, 30, 3)
@@ -59,6 +64,94 @@ def test_what_is_no_whole_image_is_named(damage):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     with pytest.raises(InputError, match=r"^car\.jpg: "):
         images.decode(damage(data_of(noise, "JPEG")), "car.jpg")
+
+
+def noise() -> bytes:
+    return data_of(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), "JPEG")
+
+
+def overwritten(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(range(200, 250)) * 4 + data[middle + 200 :]
+
+
+def without_tables(data: bytes) -> bytes:
+    start = data.index(b"\xff\xdb")
+    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_tables,
+        overwritten,
+        lambda data: data[: len(data) // 2] + b"\xff\xd9",
+        lambda data: data[: len(data) // 2] + bytes(len(data) // 2),
+        lambda data: data[:-2],
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_is_damaged_in_part_is_named_never_half_grey(damage, mode):
+    data = data_of(Image.open(io.BytesIO(noise())).convert(mode), "JPEG")
+    with pytest.raises(InputError, match=r"^car\.jpg: the image is damaged or truncated"):
+        images.decode(damage(data), "car.jpg")
+
+
+def test_what_is_odd_beside_the_pixels_refuses_no_picture():
+    upright = images.decode(noise(), "x")
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "a" * 2_000_000, zip=True)
+    image = Image.fromarray(upright)
+    odd = [
+        noise() + b"after the end",
+        noise().replace(b"JFIF", b"JUNK"),
+        data_of(image, "PNG", pnginfo=info),
+        data_of(image, "PNG", exif=b"no TIFF block"),
+        data_of(image, "PNG", icc_profile=b"no profile"),
+    ]
+    for data in odd:
+        assert np.array_equal(images.decode(data, "x"), upright)
+
+
+def test_a_wrong_field_of_exif_hides_no_orientation():
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + struct.pack("<HHL4s", 256, 2, 4, b"400\0")
+    block += struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0) + struct.pack("<L", 0)
+    turned = data_of(Image.new("RGB", (20, 30), COLOUR), "JPEG", exif=block)
+    assert images.decode(turned, "x").shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_is_as_pillow_turns_it(orientation, rng):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(rng.integers(0, 255, (6, 9, 3), np.uint8))
+    data = data_of(image, "PNG", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert np.array_equal(images.decode(data, "x"), expected)
+
+
+def test_a_telephones_108_megapixels_are_read():
+    data = data_of(Image.new("L", (12_000, 9_000), 200), "JPEG", quality=30)
+    assert images.decode(data, "x").shape == (9_000, 12_000, 3)
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch):
+    data = data_of(Image.new("RGB", (30, 20), COLOUR), "HEIF")
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    assert ".heic" not in images.suffixes()
+    with pytest.raises(InputError, match=r"x: HEIC is read with .*`pip install 'carcls\[heic\]'"):
+        images.decode(data, "x")
+
+
+def test_a_fingerprint_knows_a_rescaled_and_recompressed_copy(rng):
+    picture = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))
+    copy = data_of(picture.resize((200, 150)), "JPEG", quality=50)
+    other = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))
+    first, second, third = (
+        int(images.fingerprint(pixels), 16)
+        for pixels in (np.asarray(picture), images.decode(copy, "x"), np.asarray(other))
+    )
+    assert (first ^ second).bit_count() <= 8 and (first ^ third).bit_count() > 30
 
 
 def test_a_bomb_is_refused_by_its_header():

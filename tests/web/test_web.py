@@ -32,6 +32,8 @@ from carcls.web import runs
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
 FORM = runs.Form(
     folder="shapes",
+    skip_unreadable=False,
+    drop_duplicates=True,
     classes=3,
     arch="resnet18",
     pretrained=False,
@@ -153,6 +155,13 @@ def test_a_class_too_small_to_split_is_named(tmp_path):
         runs.count(str(tmp_path / "few"))
 
 
+def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
+    draw_shapes(tmp_path / "many", 4)
+    (tmp_path / "many/disc/.hidden.png").touch()
+    (tmp_path / "many/disc/notes.txt").touch()
+    assert runs.count(str(tmp_path / "many"))[2] == "1 .txt, 1 hidden"
+
+
 # --- The training process.
 
 
@@ -171,6 +180,19 @@ def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
     wait(run)
     assert "lower lr" in run.fault()
     assert not Path("results/crash/model.safetensors").exists() and not Path("results/crash/.work").exists()
+
+
+def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(project):
+    shutil.copytree(project / "shapes", "damaged")
+    Path("damaged/disc/00.png").write_bytes(Path("damaged/disc/01.png").read_bytes()[:90])
+    run = runs.Runs().start(replace(FORM, folder="damaged", results="stopped-by-one"))
+    wait(run)
+    assert "disc/00.png: the image is damaged" in run.fault() and "data.skip_unreadable" in run.fault()
+    run = runs.Runs().start(
+        replace(FORM, folder="damaged", results="without-it", epochs=1, skip_unreadable=True)
+    )
+    wait(run)
+    assert run.fault() is None and "left out: 1 unreadable" in run.log()
 
 
 def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
@@ -314,14 +336,16 @@ def fill_form(page, epochs: int, results: str) -> None:
     for label, value in (values | {"Results folder, in results/": results}).items():
         page.get_by_label(label, exact=True).fill(str(value))
     page.get_by_label("Pretrained", exact=True).uncheck()
+    page.get_by_label(re.compile("data.skip_unreadable")).check()
+    page.get_by_label(re.compile("split.drop_duplicates")).uncheck()
     page.get_by_label("Architecture").click()
     page.get_by_role("option", name="resnet18", exact=True).click()
 
 
 def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
-    fill_form(page, 6, "watched")
+    fill_form(page, 30, "watched")
     page.get_by_role("button", name="Train").click()
-    page.get_by_text(re.compile(r"results/watched: epoch \d of 6, batch \d of 4")).wait_for()
+    page.get_by_text(re.compile(r"results/watched: epoch \d+ of 30, batch \d of 4")).wait_for()
     bar = page.get_by_role("progressbar")
     first = int(bar.get_attribute("aria-valuenow"))
     curve = page.get_by_alt_text("Macro F1 by epoch").get_attribute("src")
@@ -336,13 +360,14 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     second_visitor.close()
     assert first < 100
     history = pd.read_csv(project / "results/watched/history.csv")
-    assert len(history) == 6
-    assert page.get_by_label("Log").input_value().count("epoch ") >= 6
+    assert len(history) == 30
+    assert page.get_by_label("Log").input_value().count("epoch ") >= 30
     assert page.get_by_alt_text("Macro F1 by epoch").get_attribute("src") != curve
     _, info = load_model(project / "results/watched/model.safetensors")
     assert info.classes == ["bar", "disc", "square"] and info.val_f1 == history.val_f1.max()
     used = params.load(project / "results/watched/params.yaml")
-    assert used.train.epochs == 6 and used.model.config == "scratch"
+    assert used.train.epochs == 30 and used.model.config == "scratch"
+    assert used.data.skip_unreadable and not used.split.drop_duplicates
     left = {path.name for path in (project / "results/watched").iterdir()}
     assert left == {"history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"}
 
