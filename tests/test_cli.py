@@ -1,6 +1,7 @@
 """The command line as a user types it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -66,14 +67,31 @@ def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_s
         assert len(told) == 12 and told == sorted(told, reverse=True)
 
 
+def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
+    names = ["caf\udce9.jpg", "new\nline.jpg", "轿车.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes((pictures / "a.jpg").read_bytes())
+    command = [sys.executable, "-m", "carcls.cli", "predict", model, *(tmp_path / name for name in names)]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    table = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
+    headings = [line for line in table.decode("latin-1").splitlines() if not line.startswith(" ")]
+    assert [heading.rpartition("/")[2] for heading in headings] == [
+        r"caf\udce9.jpg", r"new\nline.jpg", r"\u8f7f\u8f66.jpg"
+    ]  # fmt: skip
+    told = subprocess.run([*command, "--json"], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert [answer["image"].rpartition("/")[2] for answer in json.loads(told.stdout)] == names
+
+
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
-    images = [pictures / name for name in ("notes.txt", "a.jpg", "none.jpg")]
+    (pictures / "empty").mkdir()
+    images = [pictures / name for name in ("notes.txt", "empty", "a.jpg", "none.jpg")]
     command = [sys.executable, "-m", "carcls.cli", "predict", model, *images]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
-    first, second = result.stderr.splitlines()
+    first, second, third = result.stderr.splitlines()
     assert first.startswith(f"error: {pictures}/notes.txt: not an image this reads")
-    assert second == f"error: {pictures}/none.jpg cannot be read: No such file or directory."
+    assert second == f"error: {pictures}/empty holds no images."
+    assert third == f"error: {pictures}/none.jpg cannot be read: No such file or directory."
     heading, *rows = result.stdout.splitlines()
     assert heading == f"{pictures}/a.jpg"
     assert [int(row.split()[0]) for row in rows] == list(range(1, 13))

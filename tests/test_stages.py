@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import ROOT, shrunken
 from PIL import Image
+
+from carcls.learning.model import build
 
 CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
 # they check, write and word things but decide no result, so a change to them runs nothing again
@@ -111,7 +114,9 @@ def test_a_stage_script_is_thin(path):
     assert path.name == "__init__.py" or len(path.read_text().splitlines()) < 40
 
 
-@pytest.mark.parametrize("name", ["download", "split", "augment", "report"])
+@pytest.mark.parametrize(
+    "name", ["watch_photographs", "watch_weights", "download", "split", "augment", "report"]
+)
 def test_stages_without_tensors_do_not_import_torch(name):
     imported = run(ROOT, sys.executable, "-X", "importtime", "-m", f"stages.{name}", "--help")
     assert imported.returncode == 0 and f"usage: stages.{name}" in imported.stdout
@@ -182,6 +187,35 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert not list((tmp_path / "data").glob("*raw*"))
 
 
+def test_dvc_sees_photographs_and_weights_change(tmp_path):
+    changes = {("data", "source"): "folder", ("data", "folder"): "~/photos", ("weights",): "~/{arch}.pth"}
+    copy_project(tmp_path / "project", changes)
+    project, home = tmp_path / "project", {"HOME": str(tmp_path)}
+    for number in range(20):
+        picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 10 * number)
+    torch.save(build("resnet18", 3, seed=1).state_dict(), tmp_path / "resnet18.pth")
+    run(project, "git", "init", "--quiet")
+    targets = ("split", "weights@resnet18")
+    result = run(project, "dvc", "repro", *targets, **home)
+    assert result.returncode == 0, result.stderr
+    assert "changed" not in run(project, "dvc", "status", "--with-deps", *targets, **home).stdout
+    assert "Running" not in run(project, "dvc", "repro", *targets, **home).stdout
+
+    picture(tmp_path / "photos/a/new.png", 255)
+    torch.save(build("resnet18", 3, seed=2).state_dict(), tmp_path / "resnet18.pth")
+    status = run(project, "dvc", "status", "--with-deps", *targets, **home).stdout
+    assert re.search(r"download:\n\s+changed deps:\n\s+modified:\s+data/watched/photographs/source", status)
+    assert re.search(r"modified:\s+data/watched/weights/resnet18", status)
+    result = run(project, "dvc", "repro", *targets, **home)
+    assert set(re.findall(r"Running stage '(.+?)'", result.stdout)) == {
+        "download",
+        "split",
+        "weights@resnet18",
+    }
+    assert "a/new.png" in set(pd.read_csv(project / "data/split.csv")["name"])
+    assert len(list((tmp_path / "photos").rglob("*.png"))) == 21
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     """A whole study by real DVC in a Git repository of its own."""
@@ -227,7 +261,8 @@ def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
     assert "Running" not in run(study, "dvc", "repro").stdout
     configs = ("scratch", "pretrained", "freeze6", "freeze8")  # of one architecture, for the sake of time
     cells = ["weights@resnet34", *(f"train@resnet34-{config}" for config in configs)]
-    names = ["download", "split", "augment", *cells, "evaluate", "fgsm", "report"]
+    watched = ["watch_photographs", "watch_weights"]
+    names = [*watched, "download", "split", "augment", *cells, "evaluate", "fgsm", "report"]
     forced = run(study, "dvc", "repro", "--force", "--single-item", *names)
     assert forced.returncode == 0, forced.stderr
     assert run(study, "git", "status", "--porcelain").stdout == ""
