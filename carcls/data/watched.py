@@ -1,7 +1,7 @@
 """What params name outside of the project, where DVC can see it change.
 
 DVC hashes the files that dvc.yaml names and cannot be told "this folder, if there is one". So two stages link
-what params name into data/watched, with an empty file where there is nothing to watch, and the stages that
+what params name into data/watched, with a file of a line where there is nothing to watch, and the stages that
 read it depend on the link. DVC follows it; it is in a folder that DVC neither caches nor clears.
 """
 
@@ -31,4 +31,4 @@ def _link(link: Path, target: Path | None) -> None:
     if target:
         link.symlink_to(target.absolute())
     else:
-        link.touch()
+        link.write_text("Nothing outside of the project is to be watched.\n")
