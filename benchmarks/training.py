@@ -152,7 +152,7 @@ def _timm(folder: Path, name: str, size: int, epochs: int, frozen: int, workers:
     from timm.optim import create_optimizer_v2
 
     start = time.perf_counter()
-    data = create_dataset("", folder / name)
+    data = create_dataset("", str(folder / name))
     loader = create_loader(
         data,
         input_size=(3, size, size),

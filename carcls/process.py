@@ -30,12 +30,9 @@ def set_up() -> None:
 
 
 def _set_up_pillow() -> None:
-    from PIL import Image, PngImagePlugin
+    from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # images.decode has a limit of its own and needs no warnings below it
-    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = (
-        2**28
-    )  # bytes; a long comment is no fault
     warnings.filterwarnings("ignore", module="PIL")  # of what is odd in a picture that is read all the same
 
 

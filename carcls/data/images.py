@@ -1,6 +1,7 @@
 """One image: bytes to upright RGB pixels and back."""
 
 import io
+import zlib
 from importlib.util import find_spec
 
 import cv2
@@ -37,8 +38,11 @@ FORMATS: tuple[str, ...] = (
     "AVIF",
     "PPM",
 )  # of Pillow's; JPEG is read without it
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 NEEDS_HEIC = "HEIC is read with the package pillow-heif: run `pip install 'carcls[heic]'`"
+READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM, HEIC"
 MAX_PIXELS = 250_000_000  # a 50,000 x 50,000 bomb must not get past; the largest telephones make 200 million
 ORIENTATION = 0x0112  # EXIF's tag
 HASH_SIZE = 12  # of a side of `fingerprint`, in bits
@@ -64,13 +68,13 @@ def decode(data: bytes, name: str) -> np.ndarray:
         if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
             _register_heic()
             formats += ("HEIF",)
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(_without_notes(data)), formats=formats) as image:
             _check_size(image.width, image.height)
             return _turned(np.asarray(_rgb(image)), image)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image this reads (JPEG, {', '.join(FORMATS)}, HEIC).") from None
+        raise InputError(f"{name}: not an image this reads ({READ}), or damaged at its start.") from None
     except MemoryError:
         raise InputError(f"{name}: the image is too large for this machine's memory; shrink it.") from None
     except Exception as error:  # decoders meet damage with a dozen kinds of exception
@@ -114,9 +118,28 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
+def _without_notes(data: bytes) -> bytes:
+    """A PNG without what is beside its pixels: Pillow refuses one for a long or damaged comment."""
+    if not data.startswith(PNG):
+        return data
+    kept, start = [PNG], len(PNG)
+    while start < len(data):
+        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
+        end = start + 12 + length
+        sound = zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
+        if kind in PNG_PIXELS or (kind == b"eXIf" and sound):
+            kept.append(data[start:end])
+        elif not kind.isalpha():  # no chunk: the file is damaged, which Pillow is to find
+            return data
+        start = end
+    return b"".join(kept)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image)
+        deep = image.mode != "I" or values.max() > 255  # 32 bits may hold 8
+        return Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError("its pixels are floating-point numbers; save it with 8 or 16 bits.")
     if image.has_transparency_data:

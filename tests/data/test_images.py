@@ -40,6 +40,11 @@ def test_sixteen_bits_are_scaled_not_clipped():
     assert np.all(images.decode(data_of(deep, "PNG"), "x") == 0x80)
 
 
+def test_thirty_two_bits_that_hold_eight_are_taken_as_they_are():
+    wide = Image.fromarray(np.full((4, 4), 0x80, np.int32))
+    assert np.all(images.decode(data_of(wide, "TIFF"), "x") == 0x80)
+
+
 def test_transparency_is_laid_over_white():
     assert np.all(images.decode(data_of(Image.new("RGBA", (4, 4), (0, 0, 0, 0)), "PNG"), "x") == 255)
 
@@ -108,6 +113,8 @@ def test_what_is_odd_beside_the_pixels_refuses_no_picture():
         data_of(image, "PNG", pnginfo=info),
         data_of(image, "PNG", exif=b"no TIFF block"),
         data_of(image, "PNG", icc_profile=b"no profile"),
+        data_of(image, "PNG", pnginfo=info).replace(b"comment", b"changed"),  # whose checksum is now wrong
+        data_of(image, "PNG") + b"after the end",
     ]
     for data in odd:
         assert np.array_equal(images.decode(data, "x"), upright)

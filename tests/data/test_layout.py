@@ -90,6 +90,12 @@ def test_splits_inside_classes_are_splits():
     assert labels(*folders) == {(split, name) for split in ("train", "test") for name in "AB"}
 
 
+def test_photographs_beside_splits_that_lie_in_no_class_folder_are_not_trained_on():
+    others = tree("seg_pred/seg_pred", "test-multiple", "val/images", "to predict")
+    rows, left_out = layout.arrange([*others, *tree("train/A", "train/B", "test/A", "test/B")], "tree")
+    assert len(rows) == 8 and len(left_out) == len(others)
+
+
 @pytest.mark.parametrize(
     ("folders", "named"),
     [
@@ -99,6 +105,7 @@ def test_splits_inside_classes_are_splits():
         (["train/A", "train/B", "extra"], "train may be a split or a class beside extra"),
         (["train_station/A", "test_site/B"], "test_site and train_station"),
         (["A/train/x", "A/test/x", "B/train/x", "B/test/x"], "test, in the class folder A"),
+        (["fold_1/A", "fold_1/B", "fold_2/A", "fold_2/B"], "fold_1 and fold_2 say parts of a set"),
         (["one/train", "two/test"], "in the class folder"),
         (["train/A/test", "train/B", "test/A", "test/B"], "test, in the class folder A"),
         (["images/train/A", "images/test/A", "masks/train/A", "masks/test/A"], "in the class folder images"),

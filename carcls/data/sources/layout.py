@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from carcls.data.images import suffixes
 from carcls.data.sources.sift import LOOSE, LeftOut, parts, sift
-from carcls.data.sources.splits import is_filler, said, split_of
+from carcls.data.sources.splits import is_filler, said, says_part, split_of
 from carcls.errors import InputError
 
 EXPECTED = "photographs are expected in class folders, CLASS/* or train/CLASS/* and test/CLASS/*"
@@ -117,10 +117,20 @@ def _inside_split(folder: Folder) -> Folder:
     return folder
 
 
+def _holds_classes(name: str, folder: Folder) -> bool:
+    """Whether the folder `name` holds class folders, and not photographs alone, as `val/images/*` does."""
+    folder = _inside_split(folder)
+    if len(folder.folders) == 1:
+        [(inside, inner)] = folder.folders.items()
+        return bool(inner.folders) or not (inside == name or is_filler(inside))
+    return bool(folder.folders)
+
+
 def _splits(top: Folder, origin: str) -> dict[str, str] | None:
     """The folders of `top` that are splits, with what each is; None where `top` holds the classes."""
     speaking = {name: words for name in top.folders if (words := said(name))}
-    holding = {name: words for name, words in speaking.items() if top.folders[name].folders}
+    inside = [name for name, folder in top.folders.items() if _holds_classes(name, folder)]
+    holding = {name: speaking[name] for name in inside if name in speaking}
     silent = [name for name in top.folders if name not in speaking]
     told = {words.split for words in speaking.values()}
     if not holding:
@@ -128,6 +138,9 @@ def _splits(top: Folder, origin: str) -> dict[str, str] | None:
             raise InputError(
                 f"{origin}: {_list(speaking)} hold photographs, and no class folders; {EXPECTED}."
             )
+        parts = [name for name in inside if says_part(name)]
+        if len(parts) > 1:
+            raise InputError(f"{origin}: {_list(parts)} say parts of a set; put their classes together.")
         return None
     if silent and len({words.split for words in holding.values()}) == 1:
         [(name, words), *others] = holding.items()
@@ -137,7 +150,7 @@ def _splits(top: Folder, origin: str) -> dict[str, str] | None:
             f"{origin}: {_list(holding)} may be a split or a class beside {_list(silent)}; {RENAME}."
         )
     _check_one_meaning(holding, origin)
-    deep = [name for name in silent if top.folders[name].folders]
+    deep = [name for name in silent if name in inside]
     if deep:
         raise InputError(f"{origin}: {_list(deep)} lies beside {_list(holding)} and says no split; {RENAME}.")
     return {name: words.split for name, words in holding.items()}

@@ -30,10 +30,11 @@ WORDS = {
 FILLERS = set(
     """
     set sets data dataset datasets image images img imgs photo photos picture pictures pic pics folder folders
-    file files sample samples split splits subset part full final new all the of for my jpg jpeg png crop
+    file files sample samples split splits full final new all the of for my jpg jpeg png crop
     crops cropped resized labeled labelled datos daten conjunto dati imagenes imagens bilder 集 数据集 數據集
     """.split()
 )
+PARTS = {"fold", "folds", "part", "parts", "batch", "batches", "chunk", "shard", "subset"}
 _SPLITS = {word: split for split, words in WORDS.items() for word in words.split()}
 _SUFFIX = re.compile(
     r"(sets?|data|datasets?|images?|imgs?|photos?|pictures?|pics?|samples?|split|集|数据集|數據集|データ)$"
@@ -65,6 +66,11 @@ def split_of(name: str) -> str:
     """The split that `name` says; "" where it says none."""
     words = said(name)
     return words.split if words else ""
+
+
+def says_part(name: str) -> bool:
+    """Whether `name` is one of several that divide a set otherwise, as `fold_3`."""
+    return not PARTS.isdisjoint(_words(name))
 
 
 def is_filler(name: str) -> bool:
