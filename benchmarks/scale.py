@@ -68,6 +68,7 @@ def main() -> None:
         with TemporaryDirectory(dir=arguments.work) as folder:
             project = Path(folder, "project")
             counts = {"download": _write_project(project, sources, classes, arguments.image_size)}
+            _dvc(project, "repro", "--single-item", "watch_photographs")
             costs = {stage: _dvc(project, "repro", "--single-item", stage) for stage in STAGES}
             counts["augment"] = sum(_lines(csv) for csv in (project / "data/images").glob("*.csv"))
             for stage, images in counts.items():

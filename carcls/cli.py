@@ -1,17 +1,29 @@
 """The command `carcls`: what a user does with a trained model."""
 
 import argparse
+import csv
 import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from carcls.data.sources.sift import is_photograph
 from carcls.errors import InputError, printable, reported
-from carcls.process import set_up
+from carcls.process import cores, set_up
+
+if TYPE_CHECKING:  # --help pays for neither
+    import numpy as np
+
+    from carcls.learning.inference import Classifier
+
+BATCH = 32  # images that are answered together
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them"
     )
-    predict.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    predict.add_argument("--top", type=_count, default=15, metavar="N", help="classes told (default: 15)")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    form.add_argument("--csv", action="store_true", help="print CSV: image, rank, class, probability")
     predict.set_defaults(run=_predict)
 
     export = commands.add_parser("export", help="a model as ONNX")
@@ -50,29 +65,58 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from carcls.learning.inference import Classifier
 
     set_up()
     classifier = Classifier.load(arguments.model)
-    refused, answers = [], []
-    for path in (file for named in arguments.images for file in _files(named)):
-        try:
-            top = classifier.top(classifier.prepare(_read(path), str(path)))
-        except InputError as error:
-            refused.append(printable(str(error)))
-            continue
-        if arguments.json:
-            named = [{"class": name, "probability": probability} for name, probability in top]
-            answers.append({"image": str(path), "top": named})
+    files = [file for named in arguments.images for file in _files(named)]
+    refused, told, rows = [], [], csv.writer(sys.stdout, lineterminator="\n")
+    if arguments.csv:
+        rows.writerow(["image", "rank", "class", "probability"])
+    for path, answer in _answers(classifier, files, arguments.top):
+        if isinstance(answer, InputError):
+            refused.append(printable(str(answer)))
+        elif arguments.json:
+            top = [{"class": name, "probability": probability} for name, probability in answer]
+            told.append({"image": str(path), "top": top})
+        elif arguments.csv:
+            rows.writerows((path, rank, *row) for rank, row in enumerate(answer, start=1))
         else:
             print(printable(str(path)))
-            for rank, (name, probability) in enumerate(top, start=1):
+            for rank, (name, probability) in enumerate(answer, start=1):
                 print(f"{rank:4}  {probability:.4f}  {printable(name)}")
     if arguments.json:
-        print(json.dumps(answers, indent=2))  # ASCII, which every locale can print and every reader reads
+        print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
     if refused:  # the other images have their answer all the same
         raise InputError("\nerror: ".join(refused))
+
+
+def _answers(
+    classifier: "Classifier", files: Sequence[Path], count: int
+) -> Iterator[tuple[Path, "list[tuple[str, float]] | InputError"]]:
+    """Each of `files` in turn with its `count` most probable classes, or with what is wrong with it."""
+
+    def prepare(path: Path) -> "np.ndarray | InputError":
+        try:
+            return classifier.prepare(_read(path), str(path))
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for start in tqdm(range(0, len(files), BATCH), unit="batch", disable=len(files) <= BATCH or None):
+            some = files[start : start + BATCH]
+            prepared = list(pool.map(prepare, some))
+            images = [image for image in prepared if not isinstance(image, InputError)]
+            tops = iter(classifier.tops(images, count) if images else [])
+            for path, image in zip(some, prepared, strict=True):
+                yield path, image if isinstance(image, InputError) else next(tops)
 
 
 def _files(path: Path) -> Sequence[Path]:

@@ -1,7 +1,9 @@
 """The command line as a user types it."""
 
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 
 from carcls import cli
 from carcls.data.archive import ArchiveReader, read_index
@@ -82,6 +85,18 @@ def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
     assert [answer["image"].rpartition("/")[2] for answer in json.loads(told.stdout)] == names
 
 
+def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "BATCH", 3)  # so that the four take two batches
+    cli.main(["predict", str(model), str(pictures), "--csv", "--top", "2"])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["rank"] for row in rows] == ["1", "2"] * 4
+    cli.main(["predict", str(model), str(pictures / "d.jpg"), "--json"])
+    [alone] = json.loads(capsys.readouterr().out)
+    first = next(row for row in rows if row["image"] == alone["image"])
+    assert first["class"] == alone["top"][0]["class"]
+    assert float(first["probability"]) == pytest.approx(alone["top"][0]["probability"], abs=1e-5)
+
+
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
     (pictures / "empty").mkdir()
     images = [pictures / name for name in ("notes.txt", "empty", "a.jpg", "none.jpg")]
@@ -129,6 +144,7 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
     assert told["classes"] == test_set.classes and told["image_size"] == 32
+    assert told["input"]["normalisation"] == "in the graph" and "mean" not in told
     pixels = test_set.read(range(len(test_set)))
     expected = predict(load_model(model)[0], test_set, CPU).numpy()
     for count in (1, len(test_set)):
@@ -145,3 +161,18 @@ def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_pa
     prepared = Classifier.load(model).prepare(cv2.imencode(".png", photograph)[1].tobytes(), "p.png")
     expected = cv2.resize(photograph[..., ::-1], (32, 32), interpolation=cv2.INTER_AREA)
     assert np.array_equal(prepared, expected)
+
+
+def test_the_ten_lines_of_the_docs_give_the_answer_of_the_command_line(model, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    y, x = np.mgrid[0:150, 0:200]
+    Image.fromarray(np.stack([x, y, (x + y) // 2], 2).astype(np.uint8)).save("car.jpg", quality=95)
+    cli.main(["export", str(model), "models/resnet34-pretrained.onnx"])
+    cli.main(["predict", str(model), "car.jpg", "--json", "--top", "1"])
+    [answer] = json.loads(capsys.readouterr().out.partition("\n")[2])
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
+    exec(code, {})
+    name, _, probability = capsys.readouterr().out.strip().rpartition(" ")
+    assert name == answer["top"][0]["class"]
+    assert float(probability) == pytest.approx(answer["top"][0]["probability"], abs=0.01)

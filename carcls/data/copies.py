@@ -30,9 +30,10 @@ def shared(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def near(rows: pd.DataFrame) -> pd.DataFrame:
-    """Pictures of different splits that look alike: their `fingerprint`s differ in NEAR_BITS at most.
+    """Each picture with the one of each later split that it looks most like, where they look alike.
 
-    Not those that are equal. `rows` also has columns sha256 and fingerprint.
+    Their `fingerprint`s differ in NEAR_BITS at most, their bytes too. `rows` has columns sha256 and
+    fingerprint as well.
     """
     found: list[tuple[int, int]] = []
     prints = _packed(rows["fingerprint"])
@@ -40,9 +41,12 @@ def near(rows: pd.DataFrame) -> pd.DataFrame:
     for one, other in combinations(places, 2):
         for start in range(0, len(places[one]), BLOCK):
             block = places[one][start : start + BLOCK]
+            if not len(places[other]):
+                break
             bits = np.bitwise_count(prints[block, None] ^ prints[places[other]]).sum(2)
-            left, right = np.nonzero(bits <= NEAR_BITS)
-            found += zip(block[left].tolist(), places[other][right].tolist(), strict=True)
+            alike = bits.min(1) <= NEAR_BITS
+            nearest = places[other][bits.argmin(1)]
+            found += zip(block[alike].tolist(), nearest[alike].tolist(), strict=True)
     pairs = pd.concat(
         [
             rows.iloc[[pair[0] for pair in found]].reset_index(drop=True),

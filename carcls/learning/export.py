@@ -10,6 +10,13 @@ from torch import Tensor, nn
 from carcls.files import replacing
 from carcls.learning.model import load_model, normalise
 
+INPUT = {  # mean and std are not among it: who reads them would normalise what the graph normalises
+    "colours": "RGB",
+    "range": [0, 1],
+    "normalisation": "in the graph",
+    "resize": "to image_size x image_size, the aspect ratio not kept; the mean of the pixels when shrinking",
+}
+
 
 class Normalised(nn.Module):
     """`model` behind its normalisation: takes float32 in [0, 1]."""
@@ -26,8 +33,8 @@ def export(model: Path, onnx: Path) -> None:
     """Write the model file `model` as the ONNX file `onnx`.
 
     Its input `images` is float32 RGB in [0, 1], (n, 3, image_size, image_size), its output `logits` float32,
-    (n, classes). The entry `carcls` of its metadata is JSON: class names, image size and what else the
-    model file says of itself. Raises InputError as `model.load_model`.
+    (n, classes). The entry `carcls` of its metadata is JSON: class names, image size, how a picture becomes
+    `images`, and what else the model file says of itself. Raises InputError as `model.load_model`.
     """
     network, info = load_model(model)
     program = torch.onnx.export(
@@ -41,6 +48,7 @@ def export(model: Path, onnx: Path) -> None:
         verbose=False,
     )
     assert program is not None  # with dynamo=True there is one
-    program.model.metadata_props["carcls"] = json.dumps(asdict(info))
+    about = {name: value for name, value in asdict(info).items() if name not in ("mean", "std")}
+    program.model.metadata_props["carcls"] = json.dumps(about | {"input": INPUT})
     with replacing(onnx) as [temporary]:
         program.save(temporary, external_data=False)

@@ -1,5 +1,6 @@
 """A trained model on pictures of the user's own: what the command line and the web page answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +42,26 @@ class Classifier:
 
     def top(self, image: np.ndarray) -> list[tuple[str, float]]:
         """The TOP most probable classes of what `prepare` made, with their probabilities, best first."""
-        # one image a batch: in another's company its probabilities could differ in their last bits
-        probabilities = predict(self.model, self._set(image), self.device)[0].softmax(0)
-        order = probabilities.argsort(descending=True, stable=True)[:TOP]
-        return [(self.info.classes[place], probabilities[place].item()) for place in order]
+        return self.tops([image])[0]
+
+    def tops(self, images: Sequence[np.ndarray], count: int = TOP) -> list[list[tuple[str, float]]]:
+        """For each of `images` its `count` most probable classes, as `top`.
+
+        In the company of others its probabilities can differ in their last bits.
+        """
+        probabilities = predict(self.model, self._set(np.stack(images)), self.device).softmax(1)
+        order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
+        return [
+            [(self.info.classes[place], row[place].item()) for place in places.tolist()]
+            for row, places in zip(probabilities, order, strict=True)
+        ]
 
     def attack(self, image: np.ndarray, name: str, epsilon: float) -> Example:
         """Figure 5's row for what `prepare` made: moved by `epsilon` away from the model's own answer."""
-        answer = int(predict(self.model, self._set(image), self.device)[0].argmax())
-        attacked = self._set(image, answer)
+        answer = int(predict(self.model, self._set(image[None]), self.device)[0].argmax())
+        attacked = self._set(image[None], answer)
         return examples(self.model, attacked, [0], [name], self.info.classes, epsilon, self.device)[0]
 
-    def _set(self, image: np.ndarray, label: int = 0) -> ImageSet:
-        return ImageSet(torch.from_numpy(image[None]).permute(0, 3, 1, 2), torch.tensor([label]))
+    def _set(self, images: np.ndarray, label: int = 0) -> ImageSet:
+        labels = torch.full([len(images)], label)
+        return ImageSet(torch.from_numpy(images).permute(0, 3, 1, 2), labels)
