@@ -9,7 +9,7 @@ from stages import stage
 
 @stage
 def main() -> None:
-    watch_weights(params.load(), Path("data/watched/weights"))
+    watch_weights(params.load(), Path("data/watched"))
 
 
 if __name__ == "__main__":

@@ -204,13 +204,21 @@ def test_dvc_sees_photographs_and_weights_change(tmp_path):
     picture(tmp_path / "photos/a/new.png", 255)
     torch.save(build("resnet18", 3, seed=2).state_dict(), tmp_path / "resnet18.pth")
     status = run(project, "dvc", "status", "--with-deps", *targets, **home).stdout
-    assert re.search(r"download:\n\s+changed deps:\n\s+modified:\s+data/watched/photographs/source", status)
+    assert re.search(r"download:\n\s+changed deps:\n\s+modified:\s+data/watched/photographs", status)
     assert re.search(r"modified:\s+data/watched/weights/resnet18", status)
     result = run(project, "dvc", "repro", *targets, **home)
     ran = set(re.findall(r"Running stage '(.+?)'", result.stdout))
-    assert ran == {"download", "split", "watch_weights", "weights@resnet18"}
+    assert ran == {"download", "split", "weights@resnet18"}
     assert "a/new.png" in set(pd.read_csv(project / "data/split.csv")["name"])
     assert len(list((tmp_path / "photos").rglob("*.png"))) == 21
+
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert "data/watched/photographs" in run(project, "dvc", "repro", *targets, **home).stderr
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    content["data"]["folder"] = "~/moved"
+    (project / "params.yaml").write_text(yaml.safe_dump(content))
+    result = run(project, "dvc", "repro", *targets, **home)
+    assert set(re.findall(r"Running stage '(.+?)'", result.stdout)) == {"watch_photographs", "download"}
 
 
 @pytest.fixture(scope="module")

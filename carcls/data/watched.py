@@ -2,33 +2,47 @@
 
 DVC hashes the files that dvc.yaml names and cannot be told "this folder, if there is one". So two stages link
 what params name into data/watched, with a file of a line where there is nothing to watch, and the stages that
-read it depend on the link. DVC follows it; it is in a folder that DVC neither caches nor clears.
+read it depend on the link, which DVC follows. The output of the two is the list of what is linked: an output
+is hashed before its stage runs, and a link to what is gone would stop DVC before the stage could mend it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 from carcls.data.sources.folder import existing
+from carcls.files import write_text
 from carcls.params import Arch, Params
 
 
 def watch_photographs(settings: Params, folder: Path) -> None:
-    """Write `folder`/source. Raises InputError when data.folder is the source and is not there."""
+    """Write `folder`/photographs.txt and beside it the link `photographs`.
+
+    Raises InputError when data.folder is the source and is not there.
+    """
     data = settings.data
-    _link(folder / "source", existing(Path(str(data.folder))) if data.source == "folder" else None)
+    source = existing(Path(str(data.folder))) if data.source == "folder" else None
+    _link(folder / "photographs.txt", {folder / "photographs": source})
 
 
 def watch_weights(settings: Params, folder: Path) -> None:
-    """Write `folder`/ARCH for every architecture; of a missing file the stage that reads it tells."""
-    for arch in get_args(Arch):
-        path = settings.weights_file(arch)
-        _link(folder / arch, path if path and path.exists() else None)
+    """Write `folder`/weights.txt and beside it a link `weights`/ARCH for every architecture.
+
+    Of a file that is not there, the stage that reads it tells.
+    """
+    paths = {arch: settings.weights_file(arch) for arch in get_args(Arch)}
+    found = {arch: path if path and path.exists() else None for arch, path in paths.items()}
+    _link(folder / "weights.txt", {folder / f"weights/{arch}": path for arch, path in found.items()})
 
 
-def _link(link: Path, target: Path | None) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    if target:
-        link.symlink_to(target.absolute())
-    else:
-        link.write_text("Nothing outside of the project is to be watched.\n")
+def _link(listed: Path, targets: Mapping[Path, Path | None]) -> None:
+    lines = []
+    for link, target in targets.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        if target:
+            link.symlink_to(target.absolute())
+        else:
+            link.write_text("Nothing outside of the project is to be watched.\n")
+        lines.append(f"{link.name}: {target.absolute() if target else 'nothing'}\n")
+    write_text(listed, "".join(lines))
