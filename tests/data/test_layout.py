@@ -108,6 +108,7 @@ def test_photographs_beside_splits_that_lie_in_no_class_folder_are_not_trained_o
         (["fold_1/A", "fold_1/B", "fold_2/A", "fold_2/B"], "fold_1 and fold_2 say parts of a set"),
         (["one/train", "two/test"], "in the class folder"),
         (["train/A/test", "train/B", "test/A", "test/B"], "test, in the class folder A"),
+        (["A/front", "A/test", "B/front"], "test, in the class folder A"),
         (["images/train/A", "images/test/A", "masks/train/A", "masks/test/A"], "in the class folder images"),
     ],
 )

@@ -170,15 +170,15 @@ def _check_one_meaning(holding, origin: str) -> None:
 
 def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
     """All photographs in the class folders of `folder`, which is the split `split` or all ("")."""
+    if not split and all(map(_is_divided, folder.folders.values())):
+        for class_name, inner in folder.folders.items():
+            for name, part in inner.folders.items():
+                yield from _of(class_name, split_of(name), part)
+        return
     inside = [(name, below) for name, inner in folder.folders.items() for below in inner.all_folders()]
-    told = {split_of(below) for _, below in inside} - {""}
-    if told - {split} and (split or len(told) > 1):
-        if not split and all(map(_is_divided, folder.folders.values())):
-            for class_name, inner in folder.folders.items():
-                for name, part in inner.folders.items():
-                    yield from _of(class_name, split_of(name), part)
-            return
-        name, below = next(pair for pair in inside if split_of(pair[1]) not in ("", split))
+    of_others = [pair for pair in inside if split_of(pair[1]) not in ("", split or "train")]
+    if of_others:
+        name, below = of_others[0]
         raise InputError(
             f"{origin}: {below}, in the class folder {name}, may be a split; {EXPECTED}, and {RENAME}."
         )
