@@ -119,6 +119,7 @@ def _recipe(frozen: int, epochs: int, precision: str = "auto", seed: int = 1):
         optimizer="adamw",
         batch_size=BATCH_SIZE,
         lr=LR,
+        head_lr_multiplier=1,
         weight_decay=WEIGHT_DECAY,
         device=device,
         precision=resolve_precision(precision, device),

@@ -155,6 +155,7 @@ class Train(Section):
     optimizer: Literal["adamw", "adam", "sgd"]
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
+    head_lr_multiplier: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     processes: Count
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]

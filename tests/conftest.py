@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageDraw
 
 from carcls import params, process
 from carcls.data import augment
@@ -41,6 +42,21 @@ def shrunken(changes: dict | None = None) -> params.Params:
             section = section[key]
         section[path[-1]] = value
     return params.Params.model_validate(content)
+
+
+def draw_shapes(folder: Path, each: int) -> None:
+    """Three classes: discs, squares and bars."""
+    for name in ("bar", "disc", "square"):
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            image = Image.new("RGB", (48, 40), (10 * number % 90, 40, 60))
+            x, y, colour = 5 + number % 11, 4 + number % 7, (255, 255 - 7 * number, 90)
+            if name == "disc":
+                ImageDraw.Draw(image).ellipse((x, y, x + 22, y + 22), fill=colour)
+            else:
+                height = 22 if name == "square" else 5
+                ImageDraw.Draw(image).rectangle((x, y, x + 22, y + height), fill=colour)
+            image.save(folder / name / f"{number:02}.png")
 
 
 @pytest.fixture(scope="session", autouse=True)

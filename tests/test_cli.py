@@ -14,7 +14,8 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from carcls import cli
+from carcls.cli import predict as predicting
+from carcls.cli import program as cli
 from carcls.data.archive import ArchiveReader, read_index
 from carcls.learning.evaluation import predict
 from carcls.learning.loading import ArchiveSet
@@ -86,7 +87,7 @@ def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
 
 
 def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "BATCH", 3)  # so that the four take two batches
+    monkeypatch.setattr(predicting, "BATCH", 3)  # so that the four take two batches
     cli.main(["predict", str(model), str(pictures), "--csv", "--top", "2"])
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2"] * 4
@@ -119,7 +120,16 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
         (["predict", "{pictures}/notes.txt", "a.jpg"], "notes.txt is not a model that this project trained"),
         (["predict", "{model}", "{pictures}/../{pictures.name}-none"], "cannot be read"),
         (["export", "none.safetensors"], "none.safetensors is missing"),
-        (["web"], "params.yaml is missing"),
+        (["train"], "Name the folder"),
+        (["train", "none"], "none does not exist"),
+        (["train", "{pictures}"], "holds one class only"),
+        (["train", "{pictures}", "--resume", "any"], "--resume goes on with what was asked for then"),
+        (["train", "--resume", "any"], "results/any is no training that could go on"),
+        (["evaluate", "none.safetensors", "{pictures}"], "none.safetensors is missing"),
+        (["evaluate", "{model}", "none"], "none does not exist"),
+        (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
+        (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr: write KEY=VALUE"),
+        (["attack", "{model}", "{pictures}/notes.txt"], "not an image this reads"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, arguments, says):
@@ -132,7 +142,8 @@ def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, a
 
 
 def test_help_pays_for_neither_torch_nor_gradio():
-    code = "import sys, carcls.cli; sys.exit(bool({'torch', 'gradio', 'matplotlib'} & set(sys.modules)))"
+    paid = "{'torch', 'gradio', 'matplotlib'} & set(sys.modules)"
+    code = f"import sys, carcls.cli.program; sys.exit(bool({paid}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

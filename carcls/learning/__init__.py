@@ -14,6 +14,8 @@ From the ground up: a module imports only those before it.
     weights       pretrained backbones: where variants start
     example       one attacked image with its answers before and after, without tensors
     attack        the Fast Gradient Sign Method
+    gradcam       where a model looks
+    doubts        which labels to doubt
     inference     a trained model on pictures of one's own
     export        a trained model as ONNX
 """

@@ -12,6 +12,7 @@ import torch
 from carcls.files import replacing
 
 FOLDER = Path(".carcls/checkpoints")  # not an output of DVC, which deletes outputs before it runs a stage
+ROOMS = ("carcls.data.", "carcls.learning.")
 
 
 class Checkpoint:
@@ -20,8 +21,9 @@ class Checkpoint:
     A state is used only by a training of the same `fingerprint`.
     """
 
-    def __init__(self, name: str, fingerprint: str) -> None:
-        self.path = FOLDER / f"{name}.pt"
+    def __init__(self, name: str, fingerprint: str, folder: Path | None = None) -> None:
+        """`folder` is where the file lies: FOLDER without one."""
+        self.path = (folder or FOLDER) / f"{name}.pt"
         self.fingerprint = fingerprint
 
     def load(self) -> dict[str, Any] | None:
@@ -42,9 +44,12 @@ class Checkpoint:
 
 
 def fingerprint(settings: object, files: Iterable[Path] = ()) -> str:
-    """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the loaded code."""
+    """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the code that trains.
+
+    That is what is loaded of carcls.data and carcls.learning: a page and a terminal share checkpoints.
+    """
     digest = hashlib.sha256(repr((settings, torch.__version__)).encode())
-    loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] == "carcls"]
+    loaded = [module for name, module in sys.modules.items() if name.startswith(ROOMS)]
     for path in [*files, *sorted(Path(str(module.__file__)) for module in loaded)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

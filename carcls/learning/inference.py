@@ -56,6 +56,14 @@ class Classifier:
             for row, places in zip(probabilities, order, strict=True)
         ]
 
+    def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+        """For each of `images` how much its places speak for the class in `names`, as `gradcam.heat`."""
+        from carcls.learning.gradcam import heat  # its library brings matplotlib, which answers do without
+
+        answers = torch.tensor([self.info.classes.index(name) for name in names])
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        return list(heat(self.model, pixels, answers, self.device).numpy())
+
     def attack(self, image: np.ndarray, name: str, epsilon: float) -> Example:
         """Figure 5's row for what `prepare` made: moved by `epsilon` away from the model's own answer."""
         answer = int(predict(self.model, self._set(image[None]), self.device)[0].argmax())

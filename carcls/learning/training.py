@@ -41,6 +41,7 @@ class Recipe:
     optimizer: str  # a key of OPTIMIZERS
     batch_size: int  # over all processes
     lr: float
+    head_lr_multiplier: float  # the classifier's rate is so many times lr
     weight_decay: float
     device: torch.device
     precision: torch.dtype  # of training; validation is in float32
@@ -120,8 +121,10 @@ class Run:
         self.history: list[Epoch] = []
         self._trained = trained
         self._dense = [_dense(parameter.detach()) for parameter in trained.parameters()]
+        *layers, head_weight, head_bias = self._dense  # the last layer is the classifier
+        head = {"params": [head_weight, head_bias], "lr": recipe.lr * recipe.head_lr_multiplier}
         self._optimizer = OPTIMIZERS[recipe.optimizer](
-            self._dense, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+            [{"params": layers}, head], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
         self._schedule = CosineAnnealingLR(self._optimizer, recipe.epochs)
         self._best_weights: dict[str, Tensor] = {}

@@ -1,11 +1,12 @@
 """One cell of the study: an architecture in one of the configurations of the paper's Table 1."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from carcls.errors import InputError
 from carcls.learning.checkpoint import Checkpoint, fingerprint
@@ -28,9 +29,9 @@ class Variant:
     recipe: Recipe
     checkpoint: Checkpoint
 
-    def fit(self) -> Iterator[Epoch]:
+    def fit(self, bar: type[tqdm] = tqdm) -> Generator[Epoch, None, None]:
         """See training.fit."""
-        return fit(self.model, self.train, self.val, self.recipe, checkpoint=self.checkpoint)
+        return fit(self.model, self.train, self.val, self.recipe, checkpoint=self.checkpoint, bar=bar)
 
     def info(self, history: list[Epoch]) -> ModelInfo:
         """What the file of the trained model says of it."""
@@ -53,9 +54,17 @@ class Variant:
         }
 
 
-def prepare(params: Params, arch: str, config: str, data: Path, device: torch.device) -> Variant:
+def prepare(
+    params: Params,
+    arch: str,
+    config: str,
+    data: Path,
+    device: torch.device,
+    checkpoints: Path | None = None,
+) -> Variant:
     """The variant `arch`-`config` on data/images, started from data/weights where its config is pretrained.
 
+    `checkpoints` is the folder of its checkpoint, `checkpoint.FOLDER` without one.
     Raises InputError when configs has no `config` or a file is missing.
     """
     if config not in params.configs:
@@ -74,10 +83,12 @@ def prepare(params: Params, arch: str, config: str, data: Path, device: torch.de
         optimizer=settings.optimizer,
         batch_size=settings.batch_size,
         lr=settings.lr,
+        head_lr_multiplier=settings.head_lr_multiplier,
         weight_decay=settings.weight_decay,
         device=device,
         precision=resolve_precision(settings.precision, device),
         seed=params.seed,
     )
-    checkpoint = Checkpoint(f"{arch}-{config}", fingerprint((arch, recipe, settings.processes), files))
+    key = fingerprint((arch, recipe, settings.processes), files)
+    checkpoint = Checkpoint(f"{arch}-{config}", key, checkpoints)
     return Variant(arch, config, model, train, val, recipe, checkpoint)

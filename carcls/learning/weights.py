@@ -57,6 +57,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
         optimizer="adamw",
         batch_size=settings.batch_size,
         lr=settings.lr,
+        head_lr_multiplier=1,
         weight_decay=settings.weight_decay,
         device=device,
         precision=resolve_precision(params.train.precision, device),

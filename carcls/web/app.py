@@ -2,15 +2,15 @@
 
 import gradio as gr
 
-from carcls import params
+from carcls.results.settings import preset
 from carcls.web import attack_tab, compare_tab, predict_tab, train_tab
 from carcls.web.events import EVENT, QUIET
 from carcls.web.runs import Runs
 
 
 def build(runs: Runs) -> gr.Blocks:
-    """The page over `runs`, its form filled in from params.yaml. Raises InputError when that is missing."""
-    defaults = params.load()
+    """The page over `runs`, its form filled in from the preset for photographs."""
+    defaults = preset()
     with gr.Blocks(title="carcls", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown("# carcls")
         with gr.Tab("Train"):

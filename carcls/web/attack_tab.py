@@ -6,10 +6,12 @@ import gradio as gr
 import numpy as np
 
 from carcls.errors import InputError
+from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET
 
 EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
+NOTHING = (None,) * 5  # in the place of pictures
 
 
 def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) -> None:
@@ -23,38 +25,44 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) ->
         buttons=["reset"],
     )
     with gr.Row():
-        original, noise, attacked = (
-            gr.Image(
-                label=label,
-                format="png",
-                interactive=False,
-                height=260,
-                min_width=300,
-                buttons=[],
-                elem_classes="pixels",
-            )
-            for label in ("Original", "Sign of the gradient", "Attacked")
-        )
+        pictures = [_image(label) for label in ("Original", "Sign of the gradient", "Attacked")]
     told = gr.HTML(EMPTY)
+    with gr.Row():
+        heats = [_image(f"What speaks for the first class {when}") for when in ("before", "after")]
     gr.on(
         [tab.select, slider.change],
         _attack,
         [model, picture, slider],
-        [original, noise, attacked, told],
+        [*pictures, *heats, told],
         trigger_mode="always_last",
         **QUIET,
     )
 
 
+def _image(label: str) -> gr.Image:
+    return gr.Image(
+        label=label,
+        format="png",
+        interactive=False,
+        height=260,
+        min_width=300,
+        buttons=[],
+        elem_classes="pixels",
+    )
+
+
 def _attack(choice: str | None, path: str | None, epsilon: float):
     if path is None:
-        return None, None, None, EMPTY
+        return *NOTHING, EMPTY
     try:
         classifier = models.load(choice)
         image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
     except InputError as error:
-        return None, None, None, html.problem(str(error))
+        return *NOTHING, html.problem(str(error))
     with models.turn:
         example = classifier.attack(image, Path(path).name, epsilon)
+        images = [example.original, example.adversarial]
+        heats = classifier.looks(images, [example.before[0][0], example.after[0][0]])
     noise = ((example.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
-    return example.original, noise, example.adversarial, html.attacked(example)
+    looked = [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
+    return example.original, noise, example.adversarial, *looked, html.attacked(example)

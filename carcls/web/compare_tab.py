@@ -1,4 +1,4 @@
-"""The Compare tab: the study's variants side by side, and its report."""
+"""The Compare tab: results folders and the study's variants side by side, and the reports."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,15 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
+from carcls.results import folder as files
 from carcls.study import figures, paper
 from carcls.study.wording import score, variant_name
 from carcls.web import html
 
 METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
 COLUMNS = ("Variant", "Val F1", "Val loss", "Train F1", "Train loss", "Best epoch", "Trained parameters")
+OWN_SCORES = ("val_f1", "test_f1", "test_accuracy", "fgsm_f1")
+OWN_COLUMNS = ("Report", "Val F1", "Test F1", "Test accuracy", "F1 under FGSM", "Best epoch")
 SCORES = {"f1": "macro F1", "accuracy": "accuracy", "entropy": "entropy"}
 
 
@@ -21,6 +24,23 @@ def build() -> gr.HTML:
 
 
 def show() -> str:
+    """The models of results folders, then the study's variants with what `_study` shows."""
+    own = [_own(path) for path in files.reports()]
+    parts = []
+    if own:
+        parts = [html.heading("Results folders"), html.table(OWN_COLUMNS, own), html.heading("The study")]
+    return "".join([*parts, _study()])
+
+
+def _own(report: Path) -> tuple:
+    """A results folder in a line; what it does not have, as one that only evaluated, is a dash."""
+    name = report.parent.relative_to(files.RESULTS).as_posix()
+    metrics = files.read_metrics(report.parent)
+    scores = [score(metrics[key]) if key in metrics else "–" for key in OWN_SCORES]
+    return (html.link(name, f"/report/{name}"), *scores, metrics.get("epoch", "–"))
+
+
+def _study() -> str:
     """The table of variants, the chosen one's test and attack, the curves, and the report."""
     trained = {path.stem: json.loads(path.read_text()) for path in (METRICS / "train").glob("*-*.json")}
     if not trained:

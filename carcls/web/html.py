@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Sequence
-from html import escape
+
+from markupsafe import Markup, escape
 
 from carcls.learning.example import Example
 from carcls.study.wording import score
@@ -13,12 +14,22 @@ def problem(sentence: str) -> str:
     return f'<p class="problem" role="alert">{escape(sentence)}</p>'
 
 
+def heading(text: str) -> str:
+    return f"<h3>{escape(text)}</h3>"
+
+
 def note(sentence: str) -> str:
     return f'<p class="note">{escape(sentence)}</p>'
 
 
-def done(sentence: str) -> str:
-    return f'<p class="done" role="status">{escape(sentence)}</p>'
+def done(sentence: str, *links: str) -> str:
+    """What has ended well, and where to go from there."""
+    return f'<p class="done" role="status">{" ".join((escape(sentence), *links))}</p>'
+
+
+def link(text: str, address: str) -> Markup:
+    """A link that opens a page of its own."""
+    return Markup('<a href="{}" target="_blank">{}</a>').format(address, text)
 
 
 def progress(share: float, sentence: str) -> str:
@@ -62,9 +73,9 @@ def _moved(rank: int, now: int) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table whose first column is text and whose others are numbers, as they are given."""
+    """A table whose first column is text or a `link` and whose others are numbers, as they are given."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table class="numbers"><thead><tr>{head}</tr></thead>{body}</table></div>'
 
 

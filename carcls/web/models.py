@@ -8,8 +8,8 @@ from carcls.data.archive import ArchiveReader, read_index
 from carcls.errors import InputError
 from carcls.learning.inference import Classifier
 from carcls.learning.model import read_info
+from carcls.results.folder import MODEL, RESULTS
 from carcls.study.wording import arch_name
-from carcls.web.runs import RESULTS
 
 STUDY = Path("models")
 EXAMPLES = 12  # test images offered
@@ -18,7 +18,7 @@ turn = threading.Lock()  # one model computes at a time: two would fight for the
 
 def paths() -> list[Path]:
     """The model files of the study and of the results folders, newest first."""
-    found = [*STUDY.glob("*.safetensors"), *RESULTS.rglob("model.safetensors")]
+    found = [*STUDY.glob("*.safetensors"), *RESULTS.rglob(MODEL)]
     return sorted(found, key=lambda path: (-path.stat().st_mtime, path))
 
 

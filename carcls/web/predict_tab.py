@@ -11,6 +11,7 @@ from gradio.data_classes import ImageData
 from carcls.data import images
 from carcls.errors import InputError
 from carcls.learning.inference import TOP
+from carcls.study.heat import overlay
 from carcls.study.wording import score
 from carcls.web import html, models
 from carcls.web.events import EVENT, QUIET
@@ -52,6 +53,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
                 elem_classes="pixels",
                 buttons=[],
             )
+            look = gr.Checkbox(False, label="Show what speaks for the first class (Grad-CAM)")
             top = gr.HTML(EMPTY)
     with gr.Accordion("Several pictures at once", open=False):
         several = gr.File(label="Pictures", file_count="multiple", type="filepath")
@@ -59,7 +61,8 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
         download = gr.DownloadButton("Download the table (CSV)", visible=False)
 
     model.change(_examples, model, examples, **QUIET)
-    gr.on([model.change, picture.change], _predict, [model, picture], [seen, top], **EVENT)
+    asked = [model.change, picture.change, look.change]
+    gr.on(asked, _predict, [model, picture, look], [seen, top], **EVENT)
     examples.select(_take, model, picture, **QUIET)
     gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **EVENT)
     return model, picture
@@ -88,7 +91,7 @@ def _take(choice: str, event: gr.SelectData) -> str:
     return str(path)
 
 
-def _predict(choice: str | None, path: str | None) -> tuple[np.ndarray | None, str]:
+def _predict(choice: str | None, path: str | None, look: bool) -> tuple[np.ndarray | None, str]:
     if path is None:
         return None, EMPTY
     try:
@@ -97,7 +100,11 @@ def _predict(choice: str | None, path: str | None) -> tuple[np.ndarray | None, s
     except InputError as error:
         return None, html.problem(str(error))
     with models.turn:
-        return image, html.top(classifier.top(image))
+        top = classifier.top(image)
+        if look:
+            [heat] = classifier.looks([image], [top[0][0]])
+            image = overlay(image, heat)
+    return image, html.top(top)
 
 
 def _predict_all(choice: str | None, paths: list[str] | None):

@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from carcls.errors import InputError
+from carcls.results import folder as files
 from carcls.web import app, compare_tab
 from carcls.web.runs import Runs
 
@@ -57,6 +58,13 @@ def build(runs: Runs) -> FastAPI:
         if not compare_tab.REPORT.exists():
             return PlainTextResponse("There is no report yet: `dvc repro` makes it.", 404)
         return FileResponse(compare_tab.REPORT, media_type="text/html")
+
+    @site.get("/report/{name:path}")
+    async def report_of(name: str) -> Response:
+        path = next((path for path in files.reports() if path.parent == files.RESULTS / name), None)
+        if path is None:
+            return PlainTextResponse(f"{files.RESULTS / name} has no report.", 404)
+        return FileResponse(path, media_type="text/html")
 
     page = app.build(runs)
     page.has_launched = True  # only then does Gradio refuse files that were not uploaded

@@ -13,10 +13,13 @@ import torch
 from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import read_info
+from carcls.results import folder as files
+from carcls.results.folder import free_name
+from carcls.results.settings import count
 from carcls.study import figures
 from carcls.web import html
 from carcls.web.events import EVENT, QUIET
-from carcls.web.runs import Form, Run, Runs, count, free_name
+from carcls.web.runs import Form, Run, Runs
 
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # what the study's pretrained variants start from
 POLL = 1  # seconds between two looks at the training
@@ -87,8 +90,8 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         frozen = gr.Slider(0, 8, start.frozen_layers, step=1, label="Frozen layers", min_width=120)
     pretrained = gr.Checkbox(start.pretrained, label="Pretrained")
     weights = gr.Dropdown(
-        [("the study's (data/weights)", OWN_WEIGHTS), ("ImageNet (may be downloaded)", "imagenet")],
-        value=OWN_WEIGHTS,
+        [("ImageNet (may be downloaded)", "imagenet"), ("the study's (data/weights)", OWN_WEIGHTS)],
+        value=defaults.weights,
         allow_custom_value=True,
         label="Pretrained weights, or a file of your own",
         visible=start.pretrained,
@@ -174,7 +177,7 @@ def _look(runs: Runs):
         status, curves, log = html.note("No training has been started yet."), "", ""
     else:
         status, log = _status(run), run.log()
-        history = run.folder / "history.csv"
+        history = run.folder / files.HISTORY
         curves = _curves(history, history.stat().st_mtime_ns) if history.exists() else ""
     running = run is not None and run.running
     return status, curves, log, gr.Button(interactive=not running), gr.Button(interactive=running)
@@ -195,12 +198,13 @@ def _status(run: Run) -> str:
     fault = run.fault()
     if fault:
         return html.problem(fault)
-    model = run.folder / "model.safetensors"
+    model = run.folder / files.MODEL
     info = read_info(model)
     ended = "Stopped" if run.stopping else "Finished"
     return html.done(
         f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. "
-        "Choose it on the Predict tab."
+        "Choose it on the Predict tab.",
+        html.link("Open its report", f"/report/{run.folder.relative_to(files.RESULTS).as_posix()}"),
     )
 
 

@@ -37,6 +37,7 @@ def trained(data: Path, frozen_layers: int, lr: float) -> dict:
             optimizer="sgd",
             batch_size=15,
             lr=lr,
+            head_lr_multiplier=1,
             weight_decay=0.01,
             device=device,
             precision=torch.float32,

@@ -20,6 +20,7 @@ RECIPE = training.Recipe(
     optimizer="adamw",
     batch_size=16,
     lr=1e-3,
+    head_lr_multiplier=1,
     weight_decay=0.01,
     device=CPU,
     precision=torch.float32,

@@ -18,7 +18,8 @@ from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.files import write_bytes, write_csv, write_json
 from carcls.seeds import generator
-from carcls.study import analysis, figures, paper, report
+from carcls.study import analysis, figures, heat, paper, report
+from carcls.study.run import Run
 
 SETTINGS = params.load(ROOT / "params.yaml")
 SMALL = ["AM <b>General</b>", "B$1$", "NA"]  # what HTML, matplotlib and pandas would take for their own
@@ -85,6 +86,8 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
     for name in ("test", "fgsm"):
         write_csv(root / f"plots/{name}/predictions.csv", make_answers(names, classes, rng))
     answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
+    shown = analysis.looked_at(answers, pd.read_csv(root / "plots/test/per_class.csv", keep_default_na=False))
+    write_csv(root / "plots/test/heat.csv", heat.table(shown, rng.random((len(shown), 2, 2))))
     counts = answers.groupby(["actual", "predicted"]).size().rename("count").reset_index()
     write_csv(root / "plots/test/confusion.csv", counts)
     write_csv(
@@ -387,4 +390,4 @@ def test_a_missing_file_is_named(small, tmp_path, path):
 
 def test_a_metrics_file_without_a_score_is_named(small):
     with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
-        report.Run(small).number("metrics/test.json", "test_top1")
+        Run(small).value("metrics/test.json", "test_top1")

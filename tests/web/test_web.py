@@ -18,8 +18,7 @@ import httpx
 import pandas as pd
 import pytest
 import yaml
-from conftest import BROWSER, ROOT, shrunken
-from PIL import Image, ImageDraw
+from conftest import BROWSER, ROOT, draw_shapes, shrunken
 from safetensors.torch import save_file
 
 pytest.importorskip("gradio", reason="the extra web is not installed")
@@ -27,6 +26,7 @@ pytest.importorskip("gradio", reason="the extra web is not installed")
 from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.results import settings
 from carcls.web import runs
 
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
@@ -48,21 +48,6 @@ FORM = runs.Form(
     device="cpu",
     results="by-hand",
 )
-
-
-def draw_shapes(folder: Path, each: int) -> None:
-    """Three classes: discs, squares and bars."""
-    for name in ("bar", "disc", "square"):
-        (folder / name).mkdir(parents=True)
-        for number in range(each):
-            image = Image.new("RGB", (48, 40), (10 * number % 90, 40, 60))
-            x, y, colour = 5 + number % 11, 4 + number % 7, (255, 255 - 7 * number, 90)
-            if name == "disc":
-                ImageDraw.Draw(image).ellipse((x, y, x + 22, y + 22), fill=colour)
-            else:
-                height = 22 if name == "square" else 5
-                ImageDraw.Draw(image).rectangle((x, y, x + 22, y + height), fill=colour)
-            image.save(folder / name / f"{number:02}.png")
 
 
 def huge_png() -> bytes:
@@ -123,7 +108,7 @@ def server(project):
 
 
 def test_a_folder_is_counted():
-    assert runs.count("shapes") == (["bar", "disc", "square"], 48, "")
+    assert settings.count("shapes") == (["bar", "disc", "square"], 48, "")
 
 
 @pytest.mark.parametrize(
@@ -152,14 +137,14 @@ def test_a_class_too_small_to_split_is_named(tmp_path):
     draw_shapes(tmp_path / "few", 3)
     (tmp_path / "few/disc/00.png").unlink()
     with pytest.raises(InputError, match="'disc' has 2 images .* 3 are needed"):
-        runs.count(str(tmp_path / "few"))
+        settings.count(str(tmp_path / "few"))
 
 
 def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
     draw_shapes(tmp_path / "many", 4)
     (tmp_path / "many/disc/.hidden.png").touch()
     (tmp_path / "many/disc/notes.txt").touch()
-    assert runs.count(str(tmp_path / "many"))[2] == "1 .txt, 1 hidden"
+    assert settings.count(str(tmp_path / "many"))[2] == "1 .txt, 1 hidden"
 
 
 # --- The training process.

@@ -1,0 +1,114 @@
+"""`carcls train` and `carcls evaluate`: a folder of classes as a model, and a model on such a folder."""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from carcls.errors import InputError
+from carcls.process import set_up
+from carcls.results import folder as files
+
+log = logging.getLogger(__name__)
+
+OPTIONS = {  # of the command line and what they are in params; the others are reached by --set
+    "arch": "model.arch",
+    "weights": "weights",
+    "pretrained": "pretrained",
+    "frozen_layers": "frozen_layers",
+    "epochs": "train.epochs",
+    "image_size": "data.image_size",
+    "lr": "train.lr",
+    "batch_size": "train.batch_size",
+    "device": "train.device",
+}
+ORIGIN = "The options"
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from carcls.results.train import train
+
+    folder = _folder(arguments)
+    set_up()
+    try:
+        with _told(logging.FileHandler(folder / files.LOG, encoding="utf-8")):
+            train(folder, log.info)
+    except KeyboardInterrupt:
+        name = folder.relative_to(files.RESULTS)
+        print(f"\nstopped; `carcls train --resume {name}` goes on", file=sys.stderr)
+        raise
+    metrics = files.read_metrics(folder)
+    print(
+        f"{folder / files.MODEL}: F1 {metrics['test_f1']:.4f} and accuracy {metrics['test_accuracy']:.4f} "
+        f"on the test set, F1 {metrics['fgsm_f1']:.4f} under attack\n{folder / files.REPORT} has the rest"
+    )
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """The results folder of a training that starts, or of one that goes on."""
+    from carcls.results.settings import lay_over
+
+    asked = {key: value for name, key in OPTIONS.items() if (value := getattr(arguments, name)) is not None}
+    asked |= pairs(arguments.set)
+    if arguments.resume:
+        if arguments.folder or arguments.name or asked:
+            raise InputError(
+                "--resume goes on with what was asked for then: it takes no folder and no option."
+            )
+        return files.begun(arguments.resume)
+    if not arguments.folder:
+        raise InputError("Name the folder that holds a folder of images for each class, or --resume NAME.")
+    settings = lay_over(arguments.folder, asked, ORIGIN)
+    folder = files.new(arguments.name or files.free_name(settings.model.arch))
+    files.begin(folder, settings)
+    return folder
+
+
+@contextmanager
+def _told(*handlers: logging.Handler) -> Iterator[None]:
+    """Inside, what carcls says goes to the terminal and to `handlers`."""
+    library = logging.getLogger("carcls")
+    heard = [logging.StreamHandler(), *handlers]
+    library.setLevel(logging.INFO)
+    for handler in heard:
+        library.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in heard:
+            library.removeHandler(handler)
+            handler.close()
+
+
+def pairs(texts: list[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as a mapping, VALUE read as YAML has it, and 1e-3 as the number it is."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {text}: write KEY=VALUE, such as train.weight_decay=0.05.")
+        try:
+            found[key] = float(value) if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value) else yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {text}: {value} is not valid YAML.") from None
+    return found
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    from carcls.results.evaluate import evaluate
+
+    stem = arguments.model.parent.name if arguments.model.name == files.MODEL else arguments.model.stem
+    name = arguments.name or files.free_name(f"{stem}-on-{arguments.folder.resolve().name}")
+    folder = files.new(name)
+    set_up()
+    with _told():
+        metrics = evaluate(arguments.model, arguments.folder, folder, pairs(arguments.set), log.info)
+    for key, value in metrics.items():
+        print(f"{key.removeprefix('test_'):12}  {value:.4f}")
+    print(f"{folder / files.REPORT} has the rest")

@@ -1,0 +1,80 @@
+"""What is asked for over the preset for photographs, as checked params."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from carcls import params
+from carcls.data.sources.folder import existing, find_photographs
+from carcls.data.sources.sift import summary
+from carcls.errors import InputError
+
+PRESET = Path(__file__).resolve().parents[2] / "presets/photographs.yaml"
+TRAINED = ("train", "")  # splits that training images come from
+
+
+def preset() -> params.Params:
+    """What a training starts from where nothing else is asked for."""
+    return params.load(PRESET)
+
+
+def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Params:
+    """The preset for the photographs of `folder`, with `options` over it.
+
+    These are keys of params.yaml with dots, as train.epochs, and instead of a config its `pretrained` and
+    `frozen_layers`. Raises InputError, its sentence starting with `origin`, where no training can start so.
+    """
+    count(folder)
+    content = preset().model_dump()
+    content["data"] |= {"source": "folder", "folder": str(existing(Path(folder.strip())))}
+    start = content["configs"][content["model"]["config"]]
+    start = start | {key: options[key] for key in start.keys() & options.keys()}
+    config = _config(**start)
+    content["configs"], content["model"]["config"] = {config: start}, config
+    lay(content, {key: value for key, value in options.items() if key not in start}, origin)
+    return params.check(content, origin)
+
+
+def lay(content: dict, options: Mapping[str, Any], origin: str) -> None:
+    """Set the keys of `options`, with dots, in the params `content`. Raises InputError for one it lacks."""
+    for key, value in options.items():
+        *above, last = key.split(".")
+        section = content
+        for name in above:
+            section = section.get(name, {}) if isinstance(section, dict) else {}
+        if not isinstance(section, dict) or last not in section:
+            raise InputError(f"{origin}: there is no key {key}; {PRESET} has all of them.")
+        section[last] = value
+
+
+def _config(pretrained: bool, frozen_layers: int) -> str:
+    """The study's name for such a configuration, or one like it."""
+    frozen = f"freeze{frozen_layers}" if frozen_layers else ""
+    if pretrained:
+        return frozen or "pretrained"
+    return "_".join(filter(None, ("scratch", frozen)))
+
+
+def count(folder: str) -> tuple[list[str], int, str]:
+    """The classes of `folder`, how many images it has and what is left out, told from names alone.
+
+    Raises InputError for what training would stop at: what `find_photographs` refuses, and a class with too
+    few images to have one in every split.
+    """
+    if not folder.strip():
+        raise InputError("Name the folder that holds a folder of images for each class.")
+    try:
+        rows, left_out = find_photographs(Path(folder.strip()))
+    except InputError as error:
+        raise InputError(str(error).removeprefix("data.folder: ")) from None
+    given = {row.split for row in rows}
+    needed = 1 + ("val" not in given) + ("test" not in given)
+    divided = Counter(row.class_name for row in rows if row.split in TRAINED)
+    for name, images in sorted(divided.items()):
+        if images < needed:
+            raise InputError(
+                f"The class {name!r} has {images} image{'s' * (images > 1)} to train on, and {needed} are "
+                "needed to have one in each of train, val and test: add some or remove the class."
+            )
+    return sorted(divided), len(rows), summary(left_out)

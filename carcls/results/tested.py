@@ -1,0 +1,62 @@
+"""A trained model on a test set, clean and attacked: its scores, and the files that report and plots read."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from carcls.files import write_bytes, write_csv
+from carcls.learning import attack, gradcam
+from carcls.learning.evaluation import confusion, per_class, predict, predictions, scores
+from carcls.learning.example import example_rows
+from carcls.learning.loading import ArchiveSet
+from carcls.learning.model import ModelInfo
+from carcls.params import FGSM
+from carcls.study import heat
+from carcls.study.analysis import looked_at
+from carcls.study.figures import fgsm_examples, png
+
+
+def test(
+    model: nn.Module, info: ModelInfo, images: ArchiveSet, device: torch.device, plots: Path
+) -> dict[str, float]:
+    """The scores of `evaluation.scores` on `images`, as test_NAME.
+
+    Writes predictions.csv, per_class.csv, confusion.csv and, of images that the report shows, the heat maps
+    of the answers, heat.csv, in `plots`.
+    """
+    logits = predict(model, images, device)
+    answers = predictions(logits, images.labels, images.names, info.classes)
+    classes = per_class(logits, images.labels, info.classes)
+    places = [images.names.index(name) for name in looked_at(answers, classes)]
+    maps = gradcam.heat(model, images.read(places), logits[places].argmax(1), device)
+    write_csv(plots / "predictions.csv", answers)
+    write_csv(plots / "per_class.csv", classes)
+    write_csv(plots / "heat.csv", heat.table([images.names[place] for place in places], maps.numpy()))
+    write_csv(plots / "confusion.csv", confusion(logits, images.labels, info.classes))
+    return {f"test_{name}": value for name, value in scores(logits, images.labels).items()}
+
+
+def attacked(
+    model: nn.Module,
+    info: ModelInfo,
+    images: ArchiveSet,
+    settings: FGSM,
+    device: torch.device,
+    plots: Path,
+) -> dict[str, float]:
+    """The same under FGSM at `settings.epsilon`, as fgsm_NAME.
+
+    Writes sweep.csv, predictions.csv, and Figure 5 as examples.csv and examples.png in `plots`.
+    """
+    epsilon = settings.epsilon
+    logits = attack.attack(model, images, sorted({0.0, epsilon, *settings.sweep}), device)
+    places = attack.pick(logits[0.0], images.labels, settings.examples)
+    names = [images.names[place] for place in places]
+    rows = attack.examples(model, images, places, names, info.classes, epsilon, device)
+    write_csv(plots / "sweep.csv", attack.sweep(logits, images.labels))
+    write_csv(plots / "examples.csv", example_rows(rows))
+    write_bytes(plots / "examples.png", png(fgsm_examples(rows)))
+    answers = logits[epsilon], images.labels
+    write_csv(plots / "predictions.csv", predictions(*answers, images.names, info.classes))
+    return {f"fgsm_{name}": value for name, value in scores(*answers).items()}

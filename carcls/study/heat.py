@@ -1,0 +1,43 @@
+"""Heat maps as a table and as pictures: how much each place of an image speaks for a model's answer."""
+
+from collections.abc import Sequence
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+
+LEVELS = 255
+OPACITY = 0.7  # of the colours, where it is hottest
+
+
+def table(names: Sequence[str], maps: np.ndarray) -> pd.DataFrame:
+    """Columns name, height, width, levels: `maps` ((n, h, w) in [0, 1]) as 0 to LEVELS, row by row."""
+    levels = np.rint(maps * LEVELS).astype(int)
+    return pd.DataFrame(
+        {
+            "name": list(names),
+            "height": maps.shape[1],
+            "width": maps.shape[2],
+            "levels": [" ".join(map(str, level.ravel())) for level in levels],
+        }
+    )
+
+
+def read(row: dict) -> np.ndarray:
+    """A row of `table` as its map again: float32 (h, w) in [0, 1]."""
+    levels = np.array(row["levels"].split(), np.float32)
+    return levels.reshape(row["height"], row["width"]) / LEVELS
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """`image` (uint8, (h, w, 3)) in grey, `heat` stretched over it in colour: uint8, the same shape.
+
+    Grey places say nothing for the answer, bright ones most.
+    """
+    height, width = image.shape[:2]
+    spread = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    colours = matplotlib.colormaps["inferno"](spread)[..., :3] * 255
+    grey = image.mean(2, keepdims=True).repeat(3, 2)
+    share = OPACITY * spread[..., None]
+    return np.rint((1 - share) * grey + share * colours).astype(np.uint8)

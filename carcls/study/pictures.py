@@ -1,0 +1,135 @@
+"""The report's pictures: images of a run beside what was made of them and what was answered to them."""
+
+import base64
+from collections.abc import Iterable
+
+import pandas as pd
+
+from carcls.data import images
+from carcls.data.archive import ArchiveReader
+from carcls.study import analysis, heat, naming
+from carcls.study.run import Run
+
+PAIRS = 9  # most confused pairs shown
+DOUBTS = 24  # labels to doubt shown
+THUMBNAIL = 160  # pixels
+
+
+def uri(data: bytes, kind: str) -> str:
+    """`data` as a URI of its own, which a page that needs no other file can name."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def samples(run: Run) -> list[dict]:
+    """The first image of each class, of at most analysis.SHOWN classes."""
+    index = run.index(run.shown)
+    classes = index.drop_duplicates("label").sort_values("label")["class"].to_list()
+    return [
+        {"class": name, "uri": image} for name, image in _of_classes(run, analysis.spread(classes)).items()
+    ]
+
+
+def augmented(run: Run) -> list[dict]:
+    """For each operation an original and the copy that it alone made, each from another part of the set."""
+    index = run.index("train")
+    originals = index[index.operations == ""].set_index("source", drop=False)
+    single = index[(index.operations != "") & ~index.operations.str.contains(" ")]
+    groups = list(single.groupby(single.operations.str.split("(").str[0], sort=True))
+    if not groups:
+        return []
+    pairs = []
+    with ArchiveReader(run.tar("train")) as reader:
+        for place, (operation, copies) in enumerate(groups):
+            copy = copies.iloc[place * len(copies) // len(groups)]
+            pairs.append(
+                {
+                    "operation": operation.replace("_", " "),
+                    "strengths": copy.operations[len(operation) :].strip("()").replace(",", ", "),
+                    "class": copy["class"],
+                    "original": _thumbnail(reader, originals.loc[copy.source]),
+                    "augmented": _thumbnail(reader, copy),
+                }
+            )
+    return pairs
+
+
+def worst(run: Run) -> list[dict]:
+    """The classes of the lowest test F1: an image, and the surest wrong answers to others with their heat."""
+    scores = analysis.worst(run.csv("plots/test/per_class.csv"))
+    answers = run.csv("plots/test/predictions.csv")
+    first = _of_classes(run, scores["class"])
+    return [
+        row
+        | {"uri": first.get(row["class"]), "misread": _looks(run, analysis.misread(answers, row["class"]))}
+        for row in scores.to_dict("records")
+    ]
+
+
+def right(run: Run) -> list[dict]:
+    """A right answer of middling confidence to each class, with its heat."""
+    return _looks(run, analysis.typical(run.csv("plots/test/predictions.csv")))
+
+
+def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
+    """`answers` with the test image of each as `uri`, and under its heat map as `heat`."""
+    places = run.index("test").set_index("name", drop=False)
+    maps = run.csv("plots/test/heat.csv").set_index("name")
+    rows = []
+    with ArchiveReader(run.tar("test")) as reader:
+        for answer in answers.to_dict("records"):
+            row, level = places.loc[answer["name"]], maps.loc[answer["name"]].to_dict()
+            image = images.decode(reader.read(row["offset"], row["size"]), answer["name"])
+            looked = heat.overlay(images.resize(image, THUMBNAIL), heat.read(level))
+            rows.append(
+                answer
+                | {
+                    "uri": _thumbnail(reader, row),
+                    "heat": uri(images.encode(looked, 85), "image/jpeg"),
+                    "grid": f"{level['height']} × {level['width']}",
+                }
+            )
+    return rows
+
+
+def pairs(run: Run) -> list[dict]:
+    """The most confused pairs of classes with an image of each, and whether they share a make."""
+    found = analysis.confused_pairs(run.csv("plots/test/confusion.csv")).head(PAIRS)
+    support = run.csv("plots/test/per_class.csv").set_index("class")["support"]
+    first = _of_classes(run, [*found["first"], *found["second"]])
+    rows = []
+    for pair in found.to_dict("records"):
+        cars = [naming.parse(pair[side]) for side in ("first", "second")]
+        same = cars[0].make == cars[1].make if cars[0] and cars[1] else None
+        sides = [
+            {"class": pair[side], "uri": first.get(pair[side]), "support": support[pair[side]]}
+            for side in ("first", "second")
+        ]
+        rows.append(pair | {"sides": sides, "same_make": same})
+    return rows
+
+
+def doubts(run: Run) -> list[dict]:
+    """The photographs whose labels are contradicted surest, each with its picture."""
+    rows = run.csv("plots/doubts.csv").head(DOUBTS).to_dict("records")
+    places = {split: run.index(split).set_index("name") for split in {row["split"] for row in rows}}
+    for row in rows:
+        with ArchiveReader(run.tar(row["split"])) as reader:
+            row["uri"] = _thumbnail(reader, places[row["split"]].loc[row["name"]])
+    return rows
+
+
+def _of_classes(run: Run, classes: Iterable[str]) -> dict[str, str]:
+    """The first image of each of `classes` that has one, as a data URI."""
+    index = run.index(run.shown)
+    originals = index[index.operations == ""].drop_duplicates("class").set_index("class", drop=False)
+    with ArchiveReader(run.tar(run.shown)) as reader:
+        return {name: _thumbnail(reader, originals.loc[name]) for name in classes if name in originals.index}
+
+
+def _thumbnail(reader: ArchiveReader, row: pd.Series) -> str:
+    """The image of an archive's row, at most THUMBNAIL pixels a side, as a data URI."""
+    data = reader.read(row["offset"], row["size"])
+    image = images.decode(data, str(row.name))
+    if len(image) > THUMBNAIL:
+        data = images.encode(images.resize(image, THUMBNAIL), 85)
+    return uri(data, "image/jpeg")

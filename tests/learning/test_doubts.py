@@ -1,0 +1,31 @@
+"""Swapped labels are found among the first that are doubted."""
+
+import numpy as np
+import pytest
+
+from carcls.learning.doubts import doubts
+
+
+@pytest.fixture
+def features(rng) -> tuple[np.ndarray, np.ndarray]:
+    """480 images of 12 classes, about as far apart as a backbone puts them."""
+    labels = np.repeat(np.arange(12), 40)
+    return rng.normal(size=(12, 64))[labels] + rng.normal(scale=1.2, size=(480, 64)), labels
+
+
+def test_swapped_labels_come_first(features, rng):
+    values, labels = features
+    swapped = rng.choice(len(labels), 24, replace=False)
+    told = labels.copy()
+    told[swapped] = (labels[swapped] + rng.integers(1, 12, 24)) % 12
+    found = doubts(values, told, seed=1)
+    assert len(set(found.place[:48]) & set(swapped)) >= 20
+    assert found.doubt.is_monotonic_decreasing and (found.answer != told[found.place]).all()
+    first = found[found.place.isin(swapped)].head(12)
+    assert (first.answer.to_numpy() == labels[first.place]).mean() > 0.8
+
+
+def test_a_class_of_two_images_is_in_two_folds(features):
+    values, labels = features
+    rare = np.append(labels, [12, 12])
+    assert len(doubts(np.concatenate([values, values[:2] + 9]), rare, seed=1))

@@ -1,0 +1,148 @@
+"""`carcls train` and `carcls evaluate` as a user types them, on a folder of drawn shapes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, draw_shapes
+
+from carcls import params
+from carcls.cli.program import main
+from carcls.data.archive import read_index
+from carcls.learning.model import load_model
+from carcls.results import folder as files
+from carcls.study.wording import score
+
+OPTIONS = [
+    *("--no-pretrained", "--image-size", "32", "--epochs", "3", "--batch-size", "8", "--device", "cpu"),
+    *("--set", "fgsm.sweep=[0.0]", "--set", "augment.per_class.train=null", "--set", "train.patience=99"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A folder with the photographs `shapes` and a training of them, results/first."""
+    folder = tmp_path_factory.mktemp("own")
+    draw_shapes(folder / "shapes", 16)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        main(["train", "shapes", *OPTIONS, "--name", "first"])
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(project, monkeypatch):
+    monkeypatch.chdir(project)
+
+
+def start(name: str, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "carcls.cli", "train", "shapes", *OPTIONS, "--name", name, *options]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+
+
+def wait_for_epochs(name: str, count: int) -> None:
+    history, end = files.RESULTS / name / files.HISTORY, time.monotonic() + 60
+    while not (history.exists() and len(pd.read_csv(history)) >= count):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_folder_becomes_a_model_with_its_report():
+    folder = Path("results/first")
+    left = {path.name for path in folder.iterdir()}
+    assert left == {
+        *("model.safetensors", "report.html", "metrics.json", "history.csv", "params.yaml", "train.log"),
+        *("photographs.csv", "predictions.csv", "test.tar", "test.csv"),
+    }
+    metrics, used = files.read_metrics(folder), params.load(folder / "params.yaml")
+    assert used.train.epochs == 3 and used.model.config == "scratch" and used.data.source == "folder"
+    answers = pd.read_csv(folder / "predictions.csv")
+    assert metrics["test_accuracy"] == (answers.actual == answers.predicted).mean()
+    assert len(answers) == len(read_index(folder / "test.tar"))
+    info = load_model(folder / "model.safetensors")[1]
+    assert info.classes == ["bar", "disc", "square"] and info.val_f1 == metrics["val_f1"]
+    report = (folder / "report.html").read_text()
+    for number in (metrics["test_f1"], metrics["fgsm_f1"]):
+        assert score(number) in report
+    for part in ("Report of first", 'id="training"', 'id="test"', 'id="attack"', "Where the model looks"):
+        assert part in report
+    assert "paper’s" not in report and "Labels to doubt" not in report
+    assert (folder / "train.log").read_text().count("epoch ") >= 3
+
+
+def test_a_killed_training_goes_on_to_the_same_model():
+    start("whole", "--epochs", "6").communicate(timeout=60)
+    process = start("again", "--epochs", "6")
+    wait_for_epochs("again", 2)
+    process.kill()
+    process.communicate()
+    assert len(pd.read_csv("results/again/history.csv")) < 6
+    main(["train", "--resume", "again"])
+    whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("whole", "again"))
+    assert whole == again and not Path("results/again/.work").exists()
+    with pytest.raises(SystemExit, match="results/again is finished"):
+        main(["train", "--resume", "again"])
+
+
+def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():
+    process = start("stopped", "--epochs", "400")
+    wait_for_epochs("stopped", 2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    history = pd.read_csv("results/stopped/history.csv")
+    _, info = load_model(Path("results/stopped/model.safetensors"))
+    assert process.returncode == 0 and len(history) < 400
+    assert info.epoch == history.val_f1.idxmax() + 1 and Path("results/stopped/report.html").exists()
+
+
+def test_evaluate_leaves_out_what_the_model_was_trained_on(capsys):
+    draw_shapes(Path("others"), 20)  # the first 16 of each are those of shapes
+    shutil.rmtree("others/bar")
+    main(["evaluate", "results/first/model.safetensors", "others", "--name", "on-others"])
+    told = capsys.readouterr()
+    photographs = pd.read_csv("results/first/photographs.csv")
+    seen = photographs[(photographs.split != "test") & (photographs["class"] != "bar")]
+    answers = pd.read_csv("results/on-others/predictions.csv")
+    assert len(answers) == 40 - len(seen) and set(answers.actual) == {"disc", "square"}
+    metrics = files.read_metrics(Path("results/on-others"))
+    assert f"{metrics['test_accuracy']:.4f}" in told.out
+    assert metrics["test_accuracy"] == (answers.actual == answers.predicted).mean()
+    report = Path("results/on-others/report.html").read_text()
+    assert f"{len(seen)} trained on by the model" in report and 'id="training"' not in report
+
+
+def test_evaluate_counts_a_folders_own_test_set_alone():
+    draw_shapes(Path("divided/train"), 3)
+    draw_shapes(Path("divided/test"), 25)
+    main(["evaluate", "results/first/model.safetensors", "divided", "--name", "on-divided"])
+    assert set(pd.read_csv("results/on-divided/predictions.csv").actual.value_counts()) <= set(range(9, 26))
+    assert json.loads(Path("results/on-divided/metrics.json").read_text()).keys() >= {"test_f1", "test_top5"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda folder: (folder / "disc").rename(folder / "ring"), "does not know the class 'ring'"),
+        (lambda folder: None, "was trained on all of these images"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said_and_leaves_nothing(tmp_path, change, says):
+    photographs = pd.read_csv("results/first/photographs.csv")
+    for name in photographs[photographs.split == "train"]["name"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(Path("shapes", name), tmp_path / name)
+    change(tmp_path)
+    with pytest.raises(SystemExit, match=re.escape(says)):
+        main(["evaluate", "results/first/model.safetensors", str(tmp_path), "--name", "refused"])
+    assert not Path("results/refused").exists()
