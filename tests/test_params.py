@@ -17,8 +17,8 @@ def keys(content, path=()):
 
 def test_presets_have_the_keys_of_params():
     committed = yaml.safe_load((ROOT / "params.yaml").read_text())
-    paper = yaml.safe_load((ROOT / "presets/paper.yaml").read_text())
-    assert keys(committed) == keys(paper)
+    for preset in ("paper", "photographs"):
+        assert keys(committed) == keys(yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text()))
     assert params.load(ROOT / "presets/paper.yaml").train.epochs == 15
 
 

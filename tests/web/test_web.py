@@ -224,7 +224,7 @@ def upload(server: str, path: Path) -> dict:
 def test_twenty_predictions_at_once_are_all_answered(server):
     photo = upload(server, Path("photo.png"))
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo]), range(20)))
+        answers = list(pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo, False]), range(20)))
     tables = {answer.raise_for_status().json()["data"][1] for answer in answers}
     assert len(tables) == 1 and "<table" in tables.pop()
 
@@ -235,13 +235,13 @@ def test_twenty_predictions_at_once_are_all_answered(server):
 def test_no_file_outside_can_be_read(server, project, path):
     path = path.format(project)
     assert httpx.get(f"{server}/gradio_api/file={path}").status_code in (403, 404)
-    for function, data in (("_predict", [STUDY_MODEL]), ("_predict_all", [STUDY_MODEL])):
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        answer = ask(server, function, [*data, [file] if function == "_predict_all" else file])
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    for function, data in (("_predict", [file, False]), ("_predict_all", [[file]])):
+        answer = ask(server, function, [STUDY_MODEL, *data])
         assert answer.is_error, answer.text
     assert (
         "is not a model of the study"
-        in ask(server, "_predict", [path, upload(server, Path("photo.png"))]).text
+        in ask(server, "_predict", [path, upload(server, Path("photo.png")), False]).text
     )
 
 
@@ -256,7 +256,7 @@ def test_the_server_fetches_nothing(server, way):
 def test_an_address_as_a_picture_is_not_fetched(server):
     file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
     started = time.monotonic()
-    assert ask(server, "_predict", [STUDY_MODEL, file]).is_error
+    assert ask(server, "_predict", [STUDY_MODEL, file, False]).is_error
     assert time.monotonic() - started < 5
 
 
@@ -330,7 +330,7 @@ def fill_form(page, epochs: int, results: str) -> None:
 def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
     fill_form(page, 30, "watched")
     page.get_by_role("button", name="Train").click()
-    page.get_by_text(re.compile(r"results/watched: epoch \d+ of 30, batch \d of 4")).wait_for()
+    page.get_by_text(re.compile(r"results/watched: epoch \d+ of 30, batch \d of \d")).wait_for()
     bar = page.get_by_role("progressbar")
     first = int(bar.get_attribute("aria-valuenow"))
     curve = page.get_by_alt_text("Macro F1 by epoch").get_attribute("src")
@@ -354,7 +354,16 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     assert used.train.epochs == 30 and used.model.config == "scratch"
     assert used.data.skip_unreadable and not used.split.drop_duplicates
     left = {path.name for path in (project / "results/watched").iterdir()}
-    assert left == {"history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"}
+    assert left == {
+        *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
+        *("report.html", "metrics.json", "photographs.csv", "predictions.csv"),
+    }
+    with page.expect_popup() as popup:
+        page.get_by_text("Open its report").click()
+    popup.value.get_by_text("Report of watched").wait_for()
+    popup.value.close()
+    open_tab(page, "Compare")
+    page.get_by_role("link", name="watched").wait_for()
 
 
 def test_stop_keeps_the_best_epoch_within_seconds(page, project):
@@ -364,8 +373,11 @@ def test_stop_keeps_the_best_epoch_within_seconds(page, project):
     assert page.get_by_role("button", name="Train").is_disabled()
     started = time.monotonic()
     page.get_by_role("button", name="Stop").click()
+    model = project / "results/stopped/model.safetensors"
+    while not model.exists():
+        assert time.monotonic() - started < 6
+        time.sleep(0.05)
     page.get_by_text("Stopped: results/stopped/model.safetensors has epoch").wait_for()
-    assert time.monotonic() - started < 6
     history = pd.read_csv(project / "results/stopped/history.csv")
     _, info = load_model(project / "results/stopped/model.safetensors")
     assert info.epoch == history.val_f1.idxmax() + 1
@@ -387,6 +399,13 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     expected = [line.split(maxsplit=2) for line in told.splitlines()[1:]]
     assert [(row[0], row[-1], row[1].strip()) for row in shown] == [tuple(row) for row in expected]
+
+    seen = page.get_by_test_id("image").or_(page.locator(".image-frame img")).last
+    plain = seen.get_attribute("src")
+    page.get_by_label(re.compile("Grad-CAM")).check()
+    page.wait_for_function(
+        "plain => ![...document.querySelectorAll('.image-frame img')].some(image => image.src == plain)", arg=plain
+    )
 
     open_tab(page, "Attack")
     table = page.locator("table.attacked")
