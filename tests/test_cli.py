@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -96,6 +98,32 @@ def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monke
     first = next(row for row in rows if row["image"] == alone["image"])
     assert first["class"] == alone["top"][0]["class"]
     assert float(first["probability"]) == pytest.approx(alone["top"][0]["probability"], abs=1e-5)
+
+
+def test_look_writes_a_picture_of_the_heat_of_each_image(model, pictures, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    shutil.copy(pictures / "d.jpg", tmp_path / "other/a.jpg")
+    images = [str(pictures / "a.jpg"), str(tmp_path / "other/a.jpg")]
+    cli.main(["predict", str(model), *images, "--look", str(tmp_path / "looked"), "--csv", "--top", "1"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    names = sorted(path.name for path in (tmp_path / "looked").iterdir())
+    assert names == ["a-2.jpg", "a.jpg"]
+    first, second = (Image.open(tmp_path / "looked" / name) for name in names)
+    assert first.size == (32, 32) and first.tobytes() != second.tobytes()
+
+
+def test_attack_draws_figure_5_and_says_what_became_of_the_answers(model, pictures, tmp_path, capsys):
+    out = tmp_path / "attacked.png"
+    images = [str(pictures / "a.jpg"), str(pictures / "d.jpg")]
+    cli.main(["attack", str(model), *images, "--epsilon", "0.05", "--out", str(out)])
+    first, second, written = capsys.readouterr().out.splitlines()
+    assert written == str(out) and Image.open(out).width > 1000
+    cli.main(["predict", str(model), *images, "--json", "--top", "1"])
+    answers = json.loads(capsys.readouterr().out)
+    for line, answer in zip((first, second), answers, strict=True):
+        assert line.startswith(f"{Path(answer['image']).name}: {answer['top'][0]['class']} ")
+    with pytest.raises(SystemExit, match="20 at most: name fewer than 21"):
+        cli.main(["attack", str(model), *images[:1] * 21])
 
 
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):

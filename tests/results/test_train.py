@@ -17,7 +17,7 @@ from conftest import ROOT, draw_shapes
 from carcls import params
 from carcls.cli.program import main
 from carcls.data.archive import read_index
-from carcls.learning.model import load_model
+from carcls.learning.model import backbone_of, build, load_model, save_backbone
 from carcls.results import folder as files
 from carcls.study.wording import score
 
@@ -79,6 +79,19 @@ def test_a_folder_becomes_a_model_with_its_report():
         assert part in report
     assert "paper’s" not in report and "Labels to doubt" not in report
     assert (folder / "train.log").read_text().count("epoch ") >= 3
+
+
+def test_a_pretrained_training_lists_labels_to_doubt():
+    weights = backbone_of(build("resnet18", 3, seed=2).state_dict())
+    save_backbone(Path("backbone.safetensors"), weights)
+    start = ["--pretrained", "--weights", "backbone.safetensors", "--frozen-layers", "8"]
+    main(["train", "shapes", *OPTIONS, *start, "--name", "from-weights"])
+    assert params.load(Path("results/from-weights/params.yaml")).model.config == "freeze8"
+    doubts = pd.read_csv("results/from-weights/doubts.csv")
+    assert (doubts["class"] != doubts.answer).all() and doubts.doubt.is_monotonic_decreasing
+    assert all(Path("shapes", name).exists() for name in doubts.photograph)
+    report = Path("results/from-weights/report.html").read_text()
+    assert "Labels to doubt" in report and "backbone.safetensors" in report
 
 
 def test_a_killed_training_goes_on_to_the_same_model():

@@ -404,7 +404,8 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     plain = seen.get_attribute("src")
     page.get_by_label(re.compile("Grad-CAM")).check()
     page.wait_for_function(
-        "plain => ![...document.querySelectorAll('.image-frame img')].some(image => image.src == plain)", arg=plain
+        "plain => ![...document.querySelectorAll('.image-frame img')].some(image => image.src == plain)",
+        arg=plain,
     )
 
     open_tab(page, "Attack")
