@@ -168,6 +168,12 @@ class FGSM(Section):
     examples: Annotated[int, Field(ge=1, le=20)]
 
 
+class Attack(Section):
+    steps: Natural
+    step_size: Strength
+    restarts: Count
+
+
 class Params(Section):
     """All of params.yaml, one field a section. The file itself says what each key means."""
 
@@ -181,6 +187,7 @@ class Params(Section):
     configs: Annotated[dict[Annotated[str, StringConstraints(pattern=r"^\w+$")], Config], Field(min_length=1)]
     train: Train
     fgsm: FGSM
+    attack: Attack
 
     @model_validator(mode="after")
     def _config_exists(self):

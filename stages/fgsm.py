@@ -19,7 +19,7 @@ def main() -> None:
     path = Path(f"models/{settings.model.arch}-{settings.model.config}.safetensors")
     (model, info), images = load_model(path), ArchiveSet(Path("data/images/test.tar"))
     check_classes(path, info, sorted(set(read_columns(Path("data/images/val.tar"))["class"])))
-    metrics = attacked(model, info, images, settings.fgsm, device, Path("plots/fgsm"))
+    metrics = attacked(model, info, images, settings, device, Path("plots/fgsm"))
     write_json(Path("metrics/fgsm.json"), metrics)
 
 

@@ -1,4 +1,7 @@
-"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5)."""
+"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5); beside it PGD, and noise.
+
+All move each pixel value of [0, 1] by at most epsilon.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from carcls.learning.evaluation import BATCH_SIZE, scores
 from carcls.learning.example import Example
 from carcls.learning.loading import ImageSet, batches
 from carcls.learning.model import normalise
+from carcls.params import Attack
+from carcls.seeds import derive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +53,71 @@ def attack(
             for epsilon in epsilons:
                 logits[epsilon].append(model(normalise(perturb(pixels, sign, epsilon))).cpu())
     return {epsilon: torch.cat(parts) for epsilon, parts in logits.items()}
+
+
+def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.device, seed: int) -> Tensor:
+    """Logits of all `images` (float32, (n, classes), CPU), each value moved by +-`epsilon` as a coin falls.
+
+    What is left of FGSM without its gradient: the control that an attack is held against.
+    """
+    model.eval().to(device)
+    logits = []
+    with torch.inference_mode():
+        for place, (pixels, _) in enumerate(batches(images, images.in_turn(BATCH_SIZE), device)):
+            sign = _draw(pixels.shape, seed, "noise", place).sign().to(device)
+            logits.append(model(normalise(perturb(pixels.float() / 255, sign, epsilon))).cpu())
+    return torch.cat(logits)
+
+
+def pgd(
+    model: nn.Module, images: ImageSet, epsilon: float, settings: Attack, device: torch.device, seed: int
+) -> Tensor:
+    """Logits of all `images` (float32, (n, classes), CPU) attacked by projected gradient descent.
+
+    From a random place within `epsilon`, `settings.steps` steps of `settings.step_size` along the sign of
+    the gradient, each brought back within `epsilon` (Madry et al. 2018). Of `settings.restarts` tries it is,
+    image by image, the one that leaves the right class farthest behind another.
+    """
+    model.eval().requires_grad_(False).to(device)
+    logits = []
+    loader = enumerate(batches(images, images.in_turn(BATCH_SIZE), device))
+    with tqdm(total=len(images), desc="PGD", unit="img", leave=False, disable=None) as bar:
+        for place, (pixels, labels) in loader:
+            pixels = pixels.float() / 255
+            tries = []
+            for restart in range(settings.restarts):
+                start = _draw(pixels.shape, seed, "pgd", restart, place).to(device)
+                adversarial = descend(model, pixels, labels, start, epsilon, settings)
+                with torch.inference_mode():
+                    tries.append(model(normalise(adversarial)))
+            logits.append(_worst(torch.stack(tries), labels).cpu())
+            bar.update(len(labels))
+    return torch.cat(logits)
+
+
+def descend(
+    model: nn.Module, pixels: Tensor, labels: Tensor, start: Tensor, epsilon: float, settings: Attack
+) -> Tensor:
+    """`pixels` (float32 in [0, 1], (n, 3, h, w)) after PGD's steps, begun `epsilon` x `start` from them."""
+    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
+    adversarial = torch.clamp(pixels + epsilon * start, low, high)
+    for _ in range(settings.steps):
+        sign = gradient_sign(model, adversarial, labels)
+        adversarial = torch.clamp(adversarial + settings.step_size * sign, low, high)
+    return adversarial
+
+
+def _draw(shape: torch.Size, seed: int, *purpose: object) -> Tensor:
+    """Values even in [-1, 1), the same on every device."""
+    generator = torch.Generator().manual_seed(derive(seed, *purpose))
+    return torch.rand(shape, generator=generator) * 2 - 1
+
+
+def _worst(tries: Tensor, labels: Tensor) -> Tensor:
+    """Of logits (tries, n, classes) those (n, classes) with the largest lead of another over `labels`."""
+    right = torch.nn.functional.one_hot(labels, tries.shape[2]).bool()
+    lead = tries.masked_fill(right, -torch.inf).amax(2) - tries.masked_fill(~right, -torch.inf).amax(2)
+    return tries[lead.argmax(0), torch.arange(len(labels), device=labels.device)]
 
 
 def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":

@@ -11,10 +11,16 @@ from carcls.learning.evaluation import confusion, per_class, predict, prediction
 from carcls.learning.example import example_rows
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import ModelInfo
-from carcls.params import FGSM
+from carcls.params import Params
 from carcls.study import heat
 from carcls.study.analysis import looked_at
 from carcls.study.figures import fgsm_examples, png
+
+ATTACKS = {  # the answers to what each made of the images
+    "fgsm": "predictions.csv",
+    "noise": "noise_predictions.csv",
+    "pgd": "pgd_predictions.csv",
+}
 
 
 def test(
@@ -41,15 +47,16 @@ def attacked(
     model: nn.Module,
     info: ModelInfo,
     images: ArchiveSet,
-    settings: FGSM,
+    params: Params,
     device: torch.device,
     plots: Path,
 ) -> dict[str, float]:
-    """The same under FGSM at `settings.epsilon`, as fgsm_NAME.
+    """The same under FGSM, noise of its size and, where there are steps of it, PGD: fgsm_, noise_, pgd_NAME.
 
-    Writes sweep.csv, predictions.csv, and Figure 5 as examples.csv and examples.png in `plots`.
+    All at params.fgsm.epsilon. Writes sweep.csv, the tables of ATTACKS, and Figure 5 as examples.csv and
+    examples.png in `plots`.
     """
-    epsilon = settings.epsilon
+    settings, epsilon, seed = params.fgsm, params.fgsm.epsilon, params.seed
     logits = attack.attack(model, images, sorted({0.0, epsilon, *settings.sweep}), device)
     places = attack.pick(logits[0.0], images.labels, settings.examples)
     names = [images.names[place] for place in places]
@@ -57,6 +64,14 @@ def attacked(
     write_csv(plots / "sweep.csv", attack.sweep(logits, images.labels))
     write_csv(plots / "examples.csv", example_rows(rows))
     write_bytes(plots / "examples.png", png(fgsm_examples(rows)))
-    answers = logits[epsilon], images.labels
-    write_csv(plots / "predictions.csv", predictions(*answers, images.names, info.classes))
-    return {f"fgsm_{name}": value for name, value in scores(*answers).items()}
+    answers = {"fgsm": logits[epsilon], "noise": attack.noise(model, images, epsilon, device, seed)}
+    if params.attack.steps:
+        answers["pgd"] = attack.pgd(model, images, epsilon, params.attack, device, seed)
+    metrics: dict[str, float] = {}
+    for name, answer in answers.items():
+        table = predictions(answer, images.labels, images.names, info.classes)
+        write_csv(plots / ATTACKS[name], table)
+        metrics |= {f"{name}_{key}": value for key, value in scores(answer, images.labels).items()}
+    if not params.attack.steps:
+        write_csv(plots / ATTACKS["pgd"], table.head(0))  # an output of its stage, which must be there
+    return metrics

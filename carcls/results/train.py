@@ -120,7 +120,7 @@ def _judge(
     tested = test(model, info, images, device, work / "plots/test")
     write_json(work / "metrics/test.json", tested)
     tell("Attacking the model")
-    under_attack = attacked(model, info, images, settings.fgsm, device, work / "plots/fgsm")
+    under_attack = attacked(model, info, images, settings, device, work / "plots/fgsm")
     write_json(work / "metrics/fgsm.json", under_attack)
     if settings.configs[info.config].pretrained:
         tell("Looking for labels to doubt")

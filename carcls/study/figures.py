@@ -340,6 +340,21 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
 
 
 @_styled
+def detection(curves: Mapping[str, Mapping]) -> Figure:
+    """How well entropy tells attacked images: for each attack its ROC curve, `fpr`, `tpr` and `auc`."""
+    figure = Figure(figsize=(4.4, 4.1), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="chance")
+    for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+        axes.plot(curve["fpr"], curve["tpr"], color=colour, label=f"{name}, area {curve['auc']:.3f}")
+    axes.set(xlabel="Original images called attacked", ylabel="Attacked images called attacked")
+    axes.set(xlim=(0, 1), ylim=(0, 1.01))
+    axes.set_aspect("equal")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@_styled
 def fgsm_examples(examples: Sequence[Example]) -> Figure:
     """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
     layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.05)

@@ -18,6 +18,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
+ATTACKS = {"noise": "Noise", "fgsm": "FGSM", "pgd": "PGD"}
 COPIES = 24  # pictures that are there twice, named of each kind
 
 
@@ -41,6 +42,7 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     if trained:
         run.bytes(f"metrics/train/{chosen}.json")
     variants = run.variants() if trained else []
+    detected = _detected(params, run, parts)
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -62,7 +64,8 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         right=pictures.right(run),
         pairs=pictures.pairs(run),
         **_answers(params, run, parts),
-        **_figures(run, variants, parts),
+        detected=detected,
+        **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
 
@@ -170,7 +173,7 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
     per_class = run.csv("plots/test/per_class.csv")
     classes = per_class["class"].to_list()
     test = run.csv("plots/test/predictions.csv")
-    answers = {"test": test} | ({"fgsm": run.csv("plots/fgsm/predictions.csv")} if parts["attack"] else {})
+    answers = {"test": test} | _attacks(run, parts)
     bins = analysis.calibration(test)
     return {
         "classes": classes,
@@ -190,7 +193,25 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
     }
 
 
-def _figures(run: Run, variants: list[str], parts: dict[str, bool]) -> dict[str, dict]:
+def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
+    """The answers to what each attack made of the test images; no attack that was not asked for."""
+    if not parts["attack"]:
+        return {}
+    names = {"noise": "noise_predictions", "fgsm": "predictions", "pgd": "pgd_predictions"}
+    found = {name: run.csv(f"plots/fgsm/{file}.csv") for name, file in names.items()}
+    return {name: table for name, table in found.items() if len(table)}
+
+
+def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dict]:
+    """`analysis.detection` of each attack, by its title."""
+    clean = run.csv("plots/test/predictions.csv").entropy
+    return {
+        ATTACKS[name]: analysis.detection(clean, table.entropy, generator(params.seed, "detection", name))
+        for name, table in _attacks(run, parts).items()
+    }
+
+
+def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: dict) -> dict[str, dict]:
     """`figures`: each figure of figures.py by name, and Figure 5 as the attack drew it."""
     scores, test = run.csv("plots/test/per_class.csv"), run.csv("plots/test/predictions.csv")
     classes = scores["class"].to_list()
@@ -210,6 +231,7 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool]) -> dict[str,
     if parts["attack"]:
         entropies = test.entropy, run.csv("plots/fgsm/predictions.csv").entropy
         drawn["entropies"] = figures.entropies(*entropies, len(classes))
+        drawn["detection"] = figures.detection(detected)
         drawn["epsilon_sweep"] = figures.epsilon_sweep(run.csv("plots/fgsm/sweep.csv"))
     pngs = {name: figures.png(figure) for name, figure in drawn.items()}
     if parts["attack"]:

@@ -7,8 +7,9 @@ import torch
 from carcls.learning import attack
 from carcls.learning.evaluation import confusion, entropy, per_class, predict, predictions, scores
 from carcls.learning.example import example_rows
-from carcls.learning.loading import ArchiveSet
+from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build, normalise
+from carcls.params import Attack
 
 CPU = torch.device("cpu")
 LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]))
@@ -81,6 +82,50 @@ def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
         )
     assert after > before
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.fixture
+def sure(model, test_set):
+    """The model, turned to answer its own answers: `test_set` under labels that it gives."""
+    images = test_set.read(range(len(test_set)))
+    return ImageSet(images, predict(model, test_set, CPU).argmax(1))
+
+
+def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
+    seen = []
+    hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    left = attack.noise(model, sure, 0.02, CPU, seed=1)
+    hook.remove()
+    pixels, moved = sure.read(range(len(sure))).float() / 255, torch.cat(seen) / 2 + 0.5
+    inside = (pixels > 0.02) & (pixels < 0.98)
+    assert torch.allclose((moved - pixels).abs()[inside], torch.tensor(0.02), atol=1e-5)
+    assert 0.45 < ((moved > pixels)[inside]).float().mean() < 0.55
+    assert torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=1))
+    assert not torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=2))
+    attacked = attack.attack(model, sure, [0.02], CPU)[0.02]
+    assert scores(left, sure.labels)["loss"] < 0.5 * scores(attacked, sure.labels)["loss"]
+
+
+def test_pgd_stays_within_epsilon_and_is_at_least_as_strong_as_fgsm(model, sure):
+    pixels = sure.read(range(len(sure))).float() / 255
+    settings = Attack(steps=10, step_size=0.004, restarts=1)
+    start = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    moved = attack.descend(model.requires_grad_(False), pixels, sure.labels, start, 0.01, settings)
+    assert (moved - pixels).abs().max() <= 0.01 + 1e-6 and 0 <= moved.min() and moved.max() <= 1
+    fast = attack.attack(model, sure, [0.01], CPU)[0.01]
+    slow = attack.pgd(model, sure, 0.01, settings, CPU, seed=1)
+    assert scores(slow, sure.labels)["loss"] > scores(fast, sure.labels)["loss"]
+    assert torch.equal(slow, attack.pgd(model, sure, 0.01, settings, CPU, seed=1))
+
+
+def test_more_restarts_leave_no_image_better_off(model, sure):
+    def lead(restarts: int) -> torch.Tensor:
+        settings = Attack(steps=2, step_size=0.004, restarts=restarts)
+        logits = attack.pgd(model, sure, 0.01, settings, CPU, seed=1)
+        right = torch.nn.functional.one_hot(sure.labels, logits.shape[1]).bool()
+        return logits.masked_fill(right, -torch.inf).amax(1) - logits[right]
+
+    assert (lead(3) >= lead(1)).all() and (lead(3) > lead(1)).any()
 
 
 def test_epsilon_zero_gives_the_clean_scores_exactly(model, test_set):

@@ -89,3 +89,22 @@ def test_attributes_are_scored_over_the_classes_that_have_them():
     assert rows["type"]["classes"] == 3 and rows["type"]["accuracy"] == pytest.approx(1 / 3)
     assert rows["year"]["values"] == 2 and rows["year"]["accuracy"] == pytest.approx(2 / 5)
     assert analysis.attribute_scores(frame, ["a bicycle"]).empty
+
+
+def test_entropy_tells_attacked_images_as_often_as_pairs_are_in_order(rng):
+    clean, attacked = pd.Series(rng.random(60)), pd.Series(rng.random(60) + 0.3)
+    found = analysis.detection(clean, attacked, rng)
+    pairs = (attacked.to_numpy()[:, None] > clean.to_numpy()).mean()
+    assert found["auc"] == pytest.approx(pairs) == pytest.approx(np.trapezoid(found["tpr"], found["fpr"]))
+    assert found["interval"][0] < found["auc"] < found["interval"][1]
+    assert analysis.detection(clean, clean, rng)["auc"] == pytest.approx(0.5)
+
+
+def test_what_is_looked_at_are_right_answers_and_the_worst_mistakes():
+    answers = pd.DataFrame(
+        [("a1", "a", "a", 0.9), ("a2", "a", "a", 0.5), ("a3", "a", "a", 0.7)]
+        + [(f"b{n}", "b", "a", n / 10) for n in range(6)],
+        columns=["name", "actual", "predicted", "confidence"],
+    )
+    scores = pd.DataFrame({"class": ["a", "b", "c"], "f1": [0.5, 0.0, 0.0], "support": [3, 6, 0]})
+    assert analysis.looked_at(answers, scores) == ["a3", "b5", "b4", "b3"]

@@ -72,19 +72,16 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         write_json(root / f"metrics/train/{variant}.json", metrics | counts)
         columns = {name: rng.random(3) for name in HISTORY}
         write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
-    for name in ("test", "fgsm"):
-        values = rng.random(len(SCORES)).tolist()
-        write_json(
-            root / f"metrics/{name}.json",
-            {f"{name}_{key}": value for key, value in zip(SCORES, values, strict=True)},
-        )
+    for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd"])):
+        values = {f"{name}_{key}": float(rng.random()) for name in names for key in SCORES}
+        write_json(root / f"metrics/{file}.json", values)
     frame = pd.DataFrame(
         {"class": classes} | {key: rng.random(len(classes)) for key in ("precision", "recall", "f1")}
     )
     write_csv(root / "plots/test/per_class.csv", frame.assign(support=3))
     names = archive.read_index(root / "data/images/test.tar")["name"]
-    for name in ("test", "fgsm"):
-        write_csv(root / f"plots/{name}/predictions.csv", make_answers(names, classes, rng))
+    for file in ("test/", "fgsm/", "fgsm/noise_", "fgsm/pgd_"):
+        write_csv(root / f"plots/{file}predictions.csv", make_answers(names, classes, rng))
     answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
     shown = analysis.looked_at(answers, pd.read_csv(root / "plots/test/per_class.csv", keep_default_na=False))
     write_csv(root / "plots/test/heat.csv", heat.table(shown, rng.random((len(shown), 2, 2))))
