@@ -102,8 +102,11 @@ def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
     assert 0.45 < ((moved > pixels)[inside]).float().mean() < 0.55
     assert torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=1))
     assert not torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=2))
-    attacked = attack.attack(model, sure, [0.02], CPU)[0.02]
-    assert scores(left, sure.labels)["loss"] < 0.5 * scores(attacked, sure.labels)["loss"]
+    of_fgsm = attack.attack(model, sure, [0.0, 0.02], CPU)
+    clean, noisy, attacked = (
+        scores(logits, sure.labels)["loss"] for logits in (of_fgsm[0.0], left, of_fgsm[0.02])
+    )
+    assert noisy - clean < 0.5 * (attacked - clean)
 
 
 def test_pgd_stays_within_epsilon_and_is_at_least_as_strong_as_fgsm(model, sure):
