@@ -87,7 +87,7 @@ def _timed(model: Path, pictures: list[Path]) -> float:
 
 
 def _evaluated(folder: Path, model: Path, pictures: list[Path]) -> float:
-    """Images a second from photographs to logits: rescaled as by `augment`, then answered as by `evaluate`."""
+    """Images a second from photographs to logits: rescaled as by `augment`, answered as by `evaluate`."""
     classifier = Classifier.load(model)
     start = time.perf_counter()
     with archive.create(folder / "test.tar", augment.COLUMNS) as writer:
