@@ -7,7 +7,7 @@ from conftest import ROOT
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
-FROM_TRAIN = {"train", "evaluate", "fgsm", "report"}
+FROM_TRAIN = {"train", "evaluate", "fgsm", "robustness", "report"}
 FROM_WEIGHTS = {"weights"} | FROM_TRAIN
 FROM_AUGMENT = {"augment"} | FROM_TRAIN
 FROM_SPLIT = {"split"} | FROM_AUGMENT
@@ -26,12 +26,12 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "weights": {"watch_weights"} | FROM_WEIGHTS,
     "pretrain": FROM_WEIGHTS,
     "model": {"evaluate", "fgsm", "report"},
-    "configs": {"train", "report"},
+    "configs": {"train", "robustness", "report"},
     "configs.pretrained": FROM_TRAIN,  # the variant of params.yaml that evaluate and fgsm look at
     "train": FROM_TRAIN,
     "train.device": FROM_WEIGHTS,
     "train.precision": FROM_WEIGHTS,
-    "fgsm": {"fgsm", "report"},
+    "fgsm": {"fgsm", "robustness", "report"},
     "attack": {"fgsm", "report"},
 }
 

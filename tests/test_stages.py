@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT, shrunken
 from PIL import Image
 
-from carcls.learning.model import build
+from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
 
 CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
 # they check, write and word things but decide no result, so a change to them runs nothing again
@@ -253,6 +253,22 @@ def test_epsilon_zero_of_the_sweep_is_the_clean_test(study):
         assert first[name] == pytest.approx(clean[f"test_{name}"], abs=1e-15)
 
 
+def test_every_variant_is_attacked_on_the_validation_originals(study, tmp_path):
+    table = pd.read_csv(study / "plots/fgsm/variants.csv")
+    assert set(table.variant) == {path.stem for path in (study / "models").glob("*.safetensors")}
+    chosen = table[(table.variant == "resnet34-pretrained") & (table.attack == "fgsm")]
+    clean = json.loads((study / "metrics/test.json").read_text())["val_f1_originals"]
+    assert chosen[chosen.epsilon == 0].f1.item() == pytest.approx(clean, abs=1e-15)
+    assert chosen.epsilon.to_list() == [0, 0.01, 0.05]
+    copy = tmp_path / "copy"
+    shutil.copytree(study, copy, ignore=shutil.ignore_patterns(".git", ".dvc"))
+    info = ModelInfo("resnet18", "freeze4", ["a", "b"], 32, MEAN, STD, 0.5, 1)
+    save_model(copy / "models/resnet18-freeze4.safetensors", build("resnet18", 2, seed=1), info)
+    result = stage(copy, "robustness")
+    assert result.returncode == 0 and "left out: models/resnet18-freeze4.safetensors" in result.stderr
+    assert (copy / "plots/fgsm/variants.csv").read_bytes() == (study / "plots/fgsm/variants.csv").read_bytes()
+
+
 def test_every_metric_is_in_the_report_as_it_is(study):
     page = (study / "report/index.html").read_text()
     for path in ("metrics/test.json", "metrics/fgsm.json"):
@@ -267,7 +283,7 @@ def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
     configs = ("scratch", "pretrained", "freeze6", "freeze8")  # of one architecture, for the sake of time
     cells = ["weights@resnet34", *(f"train@resnet34-{config}" for config in configs)]
     watched = ["watch_photographs", "watch_weights"]
-    names = [*watched, "download", "split", "augment", *cells, "evaluate", "fgsm", "report"]
+    names = [*watched, "download", "split", "augment", *cells, "evaluate", "fgsm", "robustness", "report"]
     forced = run(study, "dvc", "repro", "--force", "--single-item", *names)
     assert forced.returncode == 0, forced.stderr
     assert run(study, "git", "status", "--porcelain").stdout == ""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -9,7 +10,7 @@ from carcls.files import write_bytes, write_csv
 from carcls.learning import attack, gradcam
 from carcls.learning.evaluation import confusion, per_class, predict, predictions, scores
 from carcls.learning.example import example_rows
-from carcls.learning.loading import ArchiveSet
+from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import ModelInfo
 from carcls.params import Params
 from carcls.study import heat
@@ -75,3 +76,15 @@ def attacked(
     if not params.attack.steps:
         write_csv(plots / ATTACKS["pgd"], table.head(0))  # an output of its stage, which must be there
     return metrics
+
+
+def withstood(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
+    """Columns attack, epsilon and those of `evaluation.scores`: a model on `images` under FGSM and noise.
+
+    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, and one for noise.
+    """
+    epsilon = params.fgsm.epsilon
+    logits = attack.attack(model, images, sorted({0.0, epsilon, *params.fgsm.sweep}), device)
+    noisy = {epsilon: attack.noise(model, images, epsilon, device, params.seed)}
+    tables = {"fgsm": attack.sweep(logits, images.labels), "noise": attack.sweep(noisy, images.labels)}
+    return pd.concat([table.assign(attack=name) for name, table in tables.items()], ignore_index=True)

@@ -44,6 +44,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 CONFIGS = ("scratch", "pretrained", "freeze6", "freeze8")
 GREY = "#9a9a9a"
+EPSILON = "Epsilon (pixel values in [0, 1])"
 DPI = 160  # dots an inch
 
 
@@ -154,7 +155,9 @@ def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
     ]
 
 
-def _variant_panels(variants: Collection[str], label: str) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
+def _variant_panels(
+    variants: Collection[str], label: str, by: str = "Epoch"
+) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
     """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
     archs, configs = _archs_and_configs(variants)
     columns = min(2, len(archs))
@@ -165,7 +168,7 @@ def _variant_panels(variants: Collection[str], label: str) -> tuple[Figure, list
         axes.remove()
     for place, axes in enumerate(grid[: len(archs)]):
         axes.set_title(arch_name(archs[place]), fontweight="bold")
-        axes.set_xlabel("Epoch")
+        axes.set_xlabel(by)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.tick_params(labelbottom=True, labelleft=place % columns == 0)
         if place % columns == 0:
@@ -326,16 +329,36 @@ def epsilon_sweep(frame: pd.DataFrame) -> Figure:
     right.plot(frame.epsilon, frame.entropy, color=COLOURS[3], marker="o")
     right.set_ylim(bottom=0)
     right.set_ylabel("Entropy, mean ± 1 std (nats)")
-    positive = frame.epsilon[frame.epsilon > 0]
     for axes in (left, right):
-        if len(positive):
-            axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
-            axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
-        axes.xaxis.set_major_locator(FixedLocator(frame.epsilon.to_list()))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.tick_params(axis="x", rotation=45 if len(frame) > 7 else 0)
-        axes.set_xlabel("Epsilon (pixel values in [0, 1])")
+        _by_epsilon(axes, frame.epsilon)
+        axes.set_xlabel(EPSILON)
+    return figure
+
+
+def _by_epsilon(axes: Axes, epsilons: pd.Series) -> None:
+    """Make the horizontal axis logarithmic, but linear from 0 to the smallest positive of `epsilons`."""
+    positive = epsilons[epsilons > 0]
+    if len(positive):
+        axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
+        axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
+    axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list()))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.tick_params(axis="x", rotation=45 if len(epsilons) > 7 else 0)
+
+
+@_styled
+def variants_by_epsilon(table: pd.DataFrame) -> Figure:
+    """Accuracy of every variant under FGSM by epsilon; columns variant, epsilon and accuracy.
+
+    A panel an architecture, a colour a configuration, as in `loss_curves`.
+    """
+    figure, panels = _variant_panels(list(dict.fromkeys(table.variant)), "Accuracy", EPSILON)
+    for axes, colour, marker, variant in panels:
+        rows = table[table.variant == variant].sort_values("epsilon")
+        axes.plot(rows.epsilon, rows.accuracy, color=colour, marker=marker, label=variant)
+        _by_epsilon(axes, rows.epsilon)
+    figure.axes[0].set_ylim(0, 1.02)
     return figure
 
 

@@ -65,6 +65,7 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         pairs=pictures.pairs(run),
         **_answers(params, run, parts),
         detected=detected,
+        withstood=_withstood(params, run, variants) if parts["study"] else [],
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
@@ -202,6 +203,24 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in found.items() if len(table)}
 
 
+def _withstood(params: Params, run: Run, variants: list[str]) -> list[dict]:
+    """Of each variant the rows of plots/fgsm/variants.csv for original, noisy and attacked images."""
+    table = run.csv("plots/fgsm/variants.csv")
+    inputs = {
+        "clean": ("fgsm", 0.0),
+        "noise": ("noise", params.fgsm.epsilon),
+        "fgsm": ("fgsm", params.fgsm.epsilon),
+    }
+    rows = []
+    for variant in variants:
+        mine = table[table.variant == variant].set_index(["attack", "epsilon"])
+        if len(mine):
+            rows.append(
+                {"variant": variant} | {name: mine.loc[place].to_dict() for name, place in inputs.items()}
+            )
+    return rows
+
+
 def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dict]:
     """`analysis.detection` of each attack, by its title."""
     clean = run.csv("plots/test/predictions.csv").entropy
@@ -228,6 +247,9 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
             "train_and_val_loss": figures.train_and_val(histories, "loss"),
             "train_and_val_f1": figures.train_and_val(histories, "f1"),
         }
+    if parts["study"]:
+        table = run.csv("plots/fgsm/variants.csv")
+        drawn["variants_by_epsilon"] = figures.variants_by_epsilon(table[table.attack == "fgsm"])
     if parts["attack"]:
         entropies = test.entropy, run.csv("plots/fgsm/predictions.csv").entropy
         drawn["entropies"] = figures.entropies(*entropies, len(classes))

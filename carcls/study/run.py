@@ -14,7 +14,7 @@ from carcls.study import paper
 TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
-    *("levels", "photograph", "answer"),
+    *("levels", "photograph", "answer", "variant", "attack"),
 )
 
 

@@ -91,6 +91,11 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         root / "plots/fgsm/sweep.csv",
         pd.DataFrame({"epsilon": [0.0, 0.01]} | {key: [0.5, 0.25] for key in SCORES}),
     )
+    inputs = [("fgsm", 0.0), ("fgsm", 0.01), ("noise", 0.01)]
+    cells = [(variant, *place) for variant in variants for place in inputs]
+    withstood = pd.DataFrame(cells, columns=["variant", "attack", "epsilon"])
+    scores = {key: rng.random(len(cells)) for key in SCORES}
+    write_csv(root / "plots/fgsm/variants.csv", withstood.assign(**scores))
     write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
     return root
 
