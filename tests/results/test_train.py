@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from carcls.cli.program import main
 from carcls.data.archive import read_index
 from carcls.learning.model import backbone_of, build, load_model, save_backbone
 from carcls.results import folder as files
+from carcls.results import settings
 from carcls.study.wording import score
 
 OPTIONS = [
@@ -141,6 +143,12 @@ def test_evaluate_counts_a_folders_own_test_set_alone():
     main(["evaluate", "results/first/model.safetensors", "divided", "--name", "on-divided"])
     assert set(pd.read_csv("results/on-divided/predictions.csv").actual.value_counts()) <= set(range(9, 26))
     assert json.loads(Path("results/on-divided/metrics.json").read_text()).keys() >= {"test_f1", "test_top5"}
+
+
+def test_the_preset_is_that_of_the_project_and_goes_where_the_package_goes():
+    assert settings.PRESET == ROOT / "presets/photographs.yaml"
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "results/*.yaml" in packed["carcls"] and (ROOT / "carcls/results/photographs.yaml").exists()
 
 
 @pytest.mark.parametrize(
