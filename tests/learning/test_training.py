@@ -75,15 +75,16 @@ def test_a_run_learns(sets):
     assert losses[2] < losses[1] / 2 < losses[0] / 4
 
 
-# Processors differ in the last bits of a convolution, and training amplifies them: at these rates, seen with
-# SSE4.1, AVX2 and AVX-512, by less than 4e-7. A schedule, an order of images, a loss or a decay that is
-# another moves a loss further.
-@pytest.mark.parametrize(("frozen_layers", "lr"), [(0, 1e-5), (8, 1e-2)])
-def test_the_golden_losses_hold(sets, frozen_layers, lr):
+# Processors differ in the last bits of a convolution, as numbers of threads do, and training amplifies them: at
+# these rates, seen with SSE4.1, AVX2 and AVX-512, by up to 1e-4 of a loss through all layers (AVX2, one thread)
+# and 3e-7 through the classifier alone. Another schedule, order of images, head's rate or a hundredth of label
+# smoothing moves both by more than is allowed here; no decay, or Adam's, the second.
+@pytest.mark.parametrize(("frozen_layers", "lr", "rounding"), [(0, 1e-5, 3e-4), (8, 1e-2, 1e-5)])
+def test_the_golden_losses_hold(sets, frozen_layers, lr, rounding):
     _, epochs = fit(sets, frozen_layers, epochs=3, lr=lr)
     losses = [(epoch.train_loss, epoch.val_loss) for epoch in epochs]
     for found, golden in zip(losses, GOLDEN[frozen_layers], strict=True):
-        assert found == pytest.approx(golden, rel=1e-5)
+        assert found == pytest.approx(golden, rel=rounding)
 
 
 def test_the_model_is_left_at_its_best_epoch(sets):
