@@ -75,10 +75,10 @@ def test_a_run_learns(sets):
     assert losses[2] < losses[1] / 2 < losses[0] / 4
 
 
-# Processors differ in the last bits of a convolution, as numbers of threads do, and training amplifies them: at
-# these rates, seen with SSE4.1, AVX2 and AVX-512, by up to 1e-4 of a loss through all layers (AVX2, one thread)
-# and 3e-7 through the classifier alone. Another schedule, order of images, head's rate or a hundredth of label
-# smoothing moves both by more than is allowed here; no decay, or Adam's, the second.
+# Processors differ in the last bits of a convolution, as numbers of threads do, and training amplifies them:
+# at these rates, seen with SSE4.1, AVX2 and AVX-512, by up to 1e-4 of a loss through all layers (AVX2, one
+# thread) and 3e-7 through the classifier alone. Another schedule, order of images or rate of the head, and a
+# hundredth of label smoothing, move both by more than is allowed here; no decay, or Adam's, the second.
 @pytest.mark.parametrize(("frozen_layers", "lr", "rounding"), [(0, 1e-5, 3e-4), (8, 1e-2, 1e-5)])
 def test_the_golden_losses_hold(sets, frozen_layers, lr, rounding):
     _, epochs = fit(sets, frozen_layers, epochs=3, lr=lr)
