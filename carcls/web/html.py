@@ -3,6 +3,8 @@
 import base64
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
 from markupsafe import Markup, escape
 
 from carcls.learning.example import Example
@@ -77,6 +79,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table class="numbers"><thead><tr>{head}</tr></thead>{body}</table></div>'
+
+
+def pixels(image: np.ndarray, title: str) -> str:
+    """A small image (uint8 RGB) drawn large under its title, pixel by pixel."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, png = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    data = base64.b64encode(png.tobytes()).decode()
+    shown = f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
+    return f'<figure class="seen"><figcaption>{escape(title)}</figcaption>{shown}</figure>'
 
 
 def picture(png: bytes, description: str) -> str:

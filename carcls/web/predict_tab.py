@@ -45,14 +45,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
                 buttons=[],
             )
         with gr.Column(min_width=320):
-            seen = gr.Image(
-                label="As the model sees it",
-                format="png",
-                interactive=False,
-                height=240,
-                elem_classes="pixels",
-                buttons=[],
-            )
+            seen = gr.HTML()  # Gradio's own picture takes as long as the model's answer
             look = gr.Checkbox(False, label="Show what speaks for the first class (Grad-CAM)")
             top = gr.HTML(EMPTY)
     with gr.Accordion("Several pictures at once", open=False):
@@ -91,20 +84,20 @@ def _take(choice: str, event: gr.SelectData) -> str:
     return str(path)
 
 
-def _predict(choice: str | None, path: str | None, look: bool) -> tuple[np.ndarray | None, str]:
+def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str]:
     if path is None:
-        return None, EMPTY
+        return "", EMPTY
     try:
         classifier = models.load(choice)
         image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
     except InputError as error:
-        return None, html.problem(str(error))
+        return "", html.problem(str(error))
     with models.turn:
         top = classifier.top(image)
         if look:
             [heat] = classifier.looks([image], [top[0][0]])
             image = overlay(image, heat)
-    return image, html.top(top)
+    return html.pixels(image, "As the model sees it"), html.top(top)
 
 
 def _predict_all(choice: str | None, paths: list[str] | None):

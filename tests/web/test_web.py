@@ -400,13 +400,10 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     expected = [line.split(maxsplit=2) for line in told.splitlines()[1:]]
     assert [(row[0], row[-1], row[1].strip()) for row in shown] == [tuple(row) for row in expected]
 
-    seen = page.get_by_test_id("image").or_(page.locator(".image-frame img")).last
+    seen = page.get_by_alt_text("As the model sees it")
     plain = seen.get_attribute("src")
     page.get_by_label(re.compile("Grad-CAM")).check()
-    page.wait_for_function(
-        "plain => ![...document.querySelectorAll('.image-frame img')].some(image => image.src == plain)",
-        arg=plain,
-    )
+    page.wait_for_function("plain => document.querySelector('figure.seen img').src != plain", arg=plain)
 
     open_tab(page, "Attack")
     table = page.locator("table.attacked")
