@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from benchmarks.common import machine, table
 from carcls import process
-from carcls.learning import attack
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import load_model, normalise
-from carcls.params import Attack
+from carcls.learning.perturbation import descend, gradient_sign, perturb
 
 BATCH = 64
 STEPS = 10
@@ -51,7 +50,6 @@ def main() -> None:
 
 
 def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> None:
-    settings = Attack(steps=STEPS, step_size=epsilon / 4, restarts=1)
     starts = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
     whole = OfPixels(model).eval()
 
@@ -67,11 +65,13 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
 
     contenders: dict[str, tuple[Callable, Callable]] = {
         "FGSM": (
-            lambda batch, of, _: attack.perturb(batch, attack.gradient_sign(model, batch, of), epsilon),
+            lambda batch, of, _: perturb(batch, gradient_sign(model, batch, of), epsilon),
             lambda batch, of, _: torchattacks.FGSM(whole, eps=epsilon)(batch, of),
         ),
         f"PGD, {STEPS} steps": (
-            lambda batch, of, start: attack.descend(model, batch, of, start, epsilon, settings),
+            lambda batch, of, start: descend(
+                model, batch, of, start, epsilon=epsilon, steps=STEPS, step_size=epsilon / 4
+            ),
             their_pgd,
         ),
     }

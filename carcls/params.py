@@ -133,11 +133,28 @@ class Model(Section):
     config: Text
 
 
+class Adversarial(Section):
+    """How the images of a training step are attacked first."""
+
+    epsilon: Annotated[float, Field(gt=0, le=1)]
+    steps: Count
+
+
 class Config(Section):
     """One row of the paper's Table 1: where a variant starts and how much of it stays there."""
 
     pretrained: bool
     frozen_layers: Annotated[int, Field(ge=0, le=8)]
+    adversarial: Adversarial | None = None
+
+    @model_validator(mode="after")
+    def _pixels_reach_every_layer(self):
+        if self.adversarial and self.frozen_layers:
+            raise ValueError(
+                "adversarial training moves the pixels at every step, but what frozen layers make of them is "
+                "computed once: with adversarial, frozen_layers must be 0"
+            )
+        return self
 
 
 class Pretrain(Section):
@@ -172,6 +189,7 @@ class Attack(Section):
     steps: Natural
     step_size: Strength
     restarts: Count
+    apgd_steps: Natural
 
 
 class Params(Section):

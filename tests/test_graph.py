@@ -32,7 +32,7 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "train.device": FROM_WEIGHTS,
     "train.precision": FROM_WEIGHTS,
     "fgsm": {"fgsm", "robustness", "report"},
-    "attack": {"fgsm", "report"},
+    "attack": {"fgsm", "robustness", "report"},
 }
 
 

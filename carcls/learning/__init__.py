@@ -7,13 +7,15 @@ From the ground up: a module imports only those before it.
     loading       image sets as tensors
     convolution   the 3 x 3 convolution, its weight gradient faster on the CPU
     model         ResNets, which of their layers are frozen, and the files they are kept in
+    perturbation  pixels moved against a model
     evaluation    answers (logits), and apart from them scores
     checkpoint    where a killed training goes on
     training      the loop, an epoch at a time
     variant       one cell of the study: an architecture in a configuration
     weights       pretrained backbones: where variants start
     example       one attacked image with its answers before and after, without tensors
-    attack        the Fast Gradient Sign Method
+    attack        the Fast Gradient Sign Method, noise and PGD
+    apgd          Auto-PGD
     gradcam       where a model looks
     doubts        which labels to doubt
     inference     a trained model on pictures of one's own

@@ -15,26 +15,11 @@ from carcls.learning.evaluation import BATCH_SIZE, scores
 from carcls.learning.example import Example
 from carcls.learning.loading import ImageSet, batches
 from carcls.learning.model import normalise
+from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 from carcls.params import Attack
-from carcls.seeds import derive
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
-    """Sign of the gradient of the cross-entropy by `pixels` (float32 in [0, 1], (n, 3, h, w)): same shape.
-
-    The model's parameters must not require gradients: only the input's is computed.
-    """
-    pixels = pixels.detach().requires_grad_()
-    loss = nn.functional.cross_entropy(model(normalise(pixels)), labels, reduction="sum")
-    return torch.autograd.grad(loss, pixels)[0].sign()
-
-
-def perturb(pixels: Tensor, sign: Tensor, epsilon: float) -> Tensor:
-    """`pixels` moved by `epsilon` along `sign` and clipped to [0, 1]; `epsilon` 0 changes no bit."""
-    return (pixels + epsilon * sign).clamp(0, 1)
 
 
 def attack(
@@ -64,7 +49,7 @@ def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.devi
     logits = []
     with torch.inference_mode():
         for place, (pixels, _) in enumerate(batches(images, images.in_turn(BATCH_SIZE), device)):
-            sign = _draw(pixels.shape, seed, "noise", place).sign().to(device)
+            sign = draw(pixels.shape, seed, "noise", place).sign().to(device)
             logits.append(model(normalise(perturb(pixels.float() / 255, sign, epsilon))).cpu())
     return torch.cat(logits)
 
@@ -86,31 +71,21 @@ def pgd(
             pixels = pixels.float() / 255
             tries = []
             for restart in range(settings.restarts):
-                start = _draw(pixels.shape, seed, "pgd", restart, place).to(device)
-                adversarial = descend(model, pixels, labels, start, epsilon, settings)
+                start = draw(pixels.shape, seed, "pgd", restart, place).to(device)
+                adversarial = descend(
+                    model,
+                    pixels,
+                    labels,
+                    start,
+                    epsilon=epsilon,
+                    steps=settings.steps,
+                    step_size=settings.step_size,
+                )
                 with torch.inference_mode():
                     tries.append(model(normalise(adversarial)))
             logits.append(_worst(torch.stack(tries), labels).cpu())
             bar.update(len(labels))
     return torch.cat(logits)
-
-
-def descend(
-    model: nn.Module, pixels: Tensor, labels: Tensor, start: Tensor, epsilon: float, settings: Attack
-) -> Tensor:
-    """`pixels` (float32 in [0, 1], (n, 3, h, w)) after PGD's steps, begun `epsilon` x `start` from them."""
-    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
-    adversarial = torch.clamp(pixels + epsilon * start, low, high)
-    for _ in range(settings.steps):
-        sign = gradient_sign(model, adversarial, labels)
-        adversarial = torch.clamp(adversarial + settings.step_size * sign, low, high)
-    return adversarial
-
-
-def _draw(shape: torch.Size, seed: int, *purpose: object) -> Tensor:
-    """Values even in [-1, 1), the same on every device."""
-    generator = torch.Generator().manual_seed(derive(seed, *purpose))
-    return torch.rand(shape, generator=generator) * 2 - 1
 
 
 def _worst(tries: Tensor, labels: Tensor) -> Tensor:

@@ -126,6 +126,11 @@ def parallel(trained: nn.Module) -> nn.Module:
     return DistributedDataParallel(trained)
 
 
+def alone(trained: nn.Module) -> nn.Module:
+    """What `parallel` was given, with its layers as they are now: no gradient of it is averaged."""
+    return trained.module if isinstance(trained, DistributedDataParallel) else trained
+
+
 class SyncBatchNorm(nn.BatchNorm2d):
     """BatchNorm over the batch of all processes. torch.nn.SyncBatchNorm is the same for CUDA alone."""
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +20,8 @@ from carcls.learning.device import autocast
 from carcls.learning.evaluation import BATCH_SIZE, macro_f1
 from carcls.learning.loading import MEMORY_LIMIT, ImageSet, batches
 from carcls.learning.model import normalise, split_frozen
+from carcls.learning.perturbation import descend, draw
+from carcls.params import Adversarial
 from carcls.seeds import derive
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Recipe:
     device: torch.device
     precision: torch.dtype  # of training; validation is in float32
     seed: int
+    adversarial: Adversarial | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,8 @@ def train_epoch(
     loss_sum = torch.zeros((), device=recipe.device)
     with _bar(bar, recipe, number, total=sum(map(len, order))) as progress:
         loader = batches(inputs.images, shares, recipe.device)
+        if recipe.adversarial:
+            loader = _attacked(loader, trained, order, recipe, number)
         answers = predicted.split([len(share) for share in shares])
         for whole, (batch, labels), answer in zip(order, loader, answers, strict=True):
             with autocast(recipe.device, recipe.precision):
@@ -261,6 +266,34 @@ def train_epoch(
     results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
     losses, everyones, labels_of = zip(*results, strict=True)
     return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(everyones), torch.cat(labels_of))
+
+
+def _attacked(
+    loader: Iterator[tuple[Tensor, Tensor]],
+    trained: nn.Module,
+    order: Sequence[Tensor],
+    recipe: Recipe,
+    number: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of `loader`, each attacked as `trained` is when it is asked for.
+
+    One step from a random place is the fast training of Wong et al. 2020, with their step of 1.25 epsilon;
+    more are that of Madry et al. 2018, with theirs of 2.5 epsilon by the number of steps.
+    """
+    assert recipe.adversarial
+    epsilon, steps = recipe.adversarial.epsilon, recipe.adversarial.steps
+    model = distributed.alone(trained)
+    step_size = epsilon * min(1.25, 2.5 / steps)
+    for place, (whole, (pixels, labels)) in enumerate(zip(order, loader, strict=True)):
+        # drawn for the batch of all processes, so that it is that of one
+        start = draw((len(whole), *pixels.shape[1:]), recipe.seed, "adversarial", number, place)
+        start = start[distributed.rank() :: distributed.size()].to(pixels.device)
+        pixels = pixels.float() / 255
+        model.requires_grad_(False)  # no gradient of weights is worth its time here
+        with autocast(recipe.device, recipe.precision):
+            pixels = descend(model, pixels, labels, start, epsilon=epsilon, steps=steps, step_size=step_size)
+        model.requires_grad_(True)
+        yield pixels, labels
 
 
 @torch.no_grad()

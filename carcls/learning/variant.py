@@ -88,6 +88,7 @@ def prepare(
         device=device,
         precision=resolve_precision(settings.precision, device),
         seed=params.seed,
+        adversarial=start.adversarial,
     )
     key = fingerprint((arch, recipe, settings.processes), files)
     checkpoint = Checkpoint(f"{arch}-{config}", key, checkpoints)

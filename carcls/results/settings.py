@@ -22,8 +22,9 @@ def preset() -> params.Params:
 def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Params:
     """The preset for the photographs of `folder`, with `options` over it.
 
-    These are keys of params.yaml with dots, as train.epochs, and instead of a config its `pretrained` and
-    `frozen_layers`. Raises InputError, its sentence starting with `origin`, where no training can start so.
+    These are keys of params.yaml with dots, as train.epochs, and instead of a config its `pretrained`,
+    `frozen_layers` and `adversarial`. Raises InputError, its sentence starting with `origin`, where no
+    training can start so.
     """
     count(folder)
     content = preset().model_dump()
@@ -48,12 +49,11 @@ def lay(content: dict, options: Mapping[str, Any], origin: str) -> None:
         section[last] = value
 
 
-def _config(pretrained: bool, frozen_layers: int) -> str:
+def _config(pretrained: bool, frozen_layers: int, adversarial: dict | None) -> str:
     """The study's name for such a configuration, or one like it."""
     frozen = f"freeze{frozen_layers}" if frozen_layers else ""
-    if pretrained:
-        return frozen or "pretrained"
-    return "_".join(filter(None, ("scratch", frozen)))
+    parts = ("" if pretrained else "scratch", frozen, "robust" if adversarial else "")
+    return "_".join(filter(None, parts)) or "pretrained"
 
 
 def count(folder: str) -> tuple[list[str], int, str]:

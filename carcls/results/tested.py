@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from carcls.files import write_bytes, write_csv
 from carcls.learning import attack, gradcam
+from carcls.learning.apgd import apgd
 from carcls.learning.evaluation import confusion, per_class, predict, predictions, scores
 from carcls.learning.example import example_rows
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import ModelInfo
-from carcls.params import Params
+from carcls.params import Attack, Params
 from carcls.study import heat
 from carcls.study.analysis import looked_at
 from carcls.study.figures import fgsm_examples, png
@@ -21,6 +22,7 @@ ATTACKS = {  # the answers to what each made of the images
     "fgsm": "predictions.csv",
     "noise": "noise_predictions.csv",
     "pgd": "pgd_predictions.csv",
+    "apgd": "apgd_predictions.csv",
 }
 
 
@@ -57,7 +59,7 @@ def attacked(
     All at params.fgsm.epsilon. Writes sweep.csv, the tables of ATTACKS, and Figure 5 as examples.csv and
     examples.png in `plots`.
     """
-    settings, epsilon, seed = params.fgsm, params.fgsm.epsilon, params.seed
+    settings, epsilon = params.fgsm, params.fgsm.epsilon
     logits = attack.attack(model, images, sorted({0.0, epsilon, *settings.sweep}), device)
     places = attack.pick(logits[0.0], images.labels, settings.examples)
     names = [images.names[place] for place in places]
@@ -65,26 +67,40 @@ def attacked(
     write_csv(plots / "sweep.csv", attack.sweep(logits, images.labels))
     write_csv(plots / "examples.csv", example_rows(rows))
     write_bytes(plots / "examples.png", png(fgsm_examples(rows)))
-    answers = {"fgsm": logits[epsilon], "noise": attack.noise(model, images, epsilon, device, seed)}
-    if params.attack.steps:
-        answers["pgd"] = attack.pgd(model, images, epsilon, params.attack, device, seed)
+    answers = {"fgsm": logits[epsilon]} | _attacks(model, images, epsilon, params.attack, device, params.seed)
     metrics: dict[str, float] = {}
     for name, answer in answers.items():
         table = predictions(answer, images.labels, images.names, info.classes)
         write_csv(plots / ATTACKS[name], table)
         metrics |= {f"{name}_{key}": value for key, value in scores(answer, images.labels).items()}
-    if not params.attack.steps:
-        write_csv(plots / ATTACKS["pgd"], table.head(0))  # an output of its stage, which must be there
+    for name in ATTACKS.keys() - answers.keys():
+        write_csv(plots / ATTACKS[name], table.head(0))  # an output of its stage, which must be there
     return metrics
+
+
+def _attacks(
+    model: nn.Module, images: ImageSet, epsilon: float, settings: Attack, device: torch.device, seed: int
+) -> dict[str, Tensor]:
+    """Logits of `images` by what was done to them: noise, and what has steps in `settings`."""
+    answers = {"noise": attack.noise(model, images, epsilon, device, seed)}
+    if settings.steps:
+        answers["pgd"] = attack.pgd(model, images, epsilon, settings, device, seed)
+    if settings.apgd_steps:
+        answers["apgd"] = apgd(model, images, epsilon, settings.apgd_steps, device, seed)
+    return answers
 
 
 def withstood(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
     """Columns attack, epsilon and those of `evaluation.scores`: a model on `images` under FGSM and noise.
 
-    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, and one for noise.
+    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, one for noise, and where
+    params.attack has apgd_steps one for PGD and one for APGD: steps for every variant are many.
     """
-    epsilon = params.fgsm.epsilon
+    epsilon, settings = params.fgsm.epsilon, params.attack
+    if not settings.apgd_steps:
+        settings = settings.model_copy(update={"steps": 0})
     logits = attack.attack(model, images, sorted({0.0, epsilon, *params.fgsm.sweep}), device)
-    noisy = {epsilon: attack.noise(model, images, epsilon, device, params.seed)}
-    tables = {"fgsm": attack.sweep(logits, images.labels), "noise": attack.sweep(noisy, images.labels)}
+    tables = {"fgsm": attack.sweep(logits, images.labels)}
+    for name, answer in _attacks(model, images, epsilon, settings, device, params.seed).items():
+        tables[name] = attack.sweep({epsilon: answer}, images.labels)
     return pd.concat([table.assign(attack=name) for name, table in tables.items()], ignore_index=True)

@@ -18,7 +18,12 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
-ATTACKS = {"noise": "Noise", "fgsm": "FGSM", "pgd": "PGD"}
+ATTACKS = {  # title, and the answers to what it made of the test images
+    "noise": ("Noise", "noise_predictions"),
+    "fgsm": ("FGSM", "predictions"),
+    "pgd": ("PGD", "pgd_predictions"),
+    "apgd": ("APGD", "apgd_predictions"),
+}
 COPIES = 24  # pictures that are there twice, named of each kind
 
 
@@ -43,6 +48,7 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         run.bytes(f"metrics/train/{chosen}.json")
     variants = run.variants() if trained else []
     detected = _detected(params, run, parts)
+    withstood = _withstood(params, run, variants) if parts["study"] else []
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -65,7 +71,8 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         pairs=pictures.pairs(run),
         **_answers(params, run, parts),
         detected=detected,
-        withstood=_withstood(params, run, variants) if parts["study"] else [],
+        withstood=withstood,
+        defended=_defended(params, withstood),
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
@@ -120,6 +127,9 @@ def _describe(config: Config, weights: str) -> str:
         start = "Pretrained on ImageNet"
     else:
         start = f"Pretrained ({Path(weights).name})"
+    if config.adversarial:
+        times = f"{config.adversarial.steps} step{'s' * (config.adversarial.steps > 1)}"
+        return f"{start}, trained on images attacked in {times} at ε = {config.adversarial.epsilon:g}"
     frozen = CHILDREN[: config.frozen_layers]
     return f"{start}, first {len(frozen)} layers frozen ({', '.join(frozen)})" if frozen else start
 
@@ -198,35 +208,48 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
     """The answers to what each attack made of the test images; no attack that was not asked for."""
     if not parts["attack"]:
         return {}
-    names = {"noise": "noise_predictions", "fgsm": "predictions", "pgd": "pgd_predictions"}
-    found = {name: run.csv(f"plots/fgsm/{file}.csv") for name, file in names.items()}
+    found = {name: run.csv(f"plots/fgsm/{file}.csv") for name, (_, file) in ATTACKS.items()}
     return {name: table for name, table in found.items() if len(table)}
 
 
 def _withstood(params: Params, run: Run, variants: list[str]) -> list[dict]:
-    """Of each variant the rows of plots/fgsm/variants.csv for original, noisy and attacked images."""
+    """Of each variant its rows of plots/fgsm/variants.csv, by the title of what was done to the images."""
     table = run.csv("plots/fgsm/variants.csv")
-    inputs = {
-        "clean": ("fgsm", 0.0),
-        "noise": ("noise", params.fgsm.epsilon),
-        "fgsm": ("fgsm", params.fgsm.epsilon),
+    inputs = {"clean": ("fgsm", 0.0)} | {
+        title: (name, params.fgsm.epsilon)
+        for name, (title, _) in ATTACKS.items()
+        if name in set(table.attack)
     }
     rows = []
     for variant in variants:
         mine = table[table.variant == variant].set_index(["attack", "epsilon"])
         if len(mine):
-            rows.append(
-                {"variant": variant} | {name: mine.loc[place].to_dict() for name, place in inputs.items()}
-            )
+            scores = {title: mine.loc[place].to_dict() for title, place in inputs.items()}
+            rows.append({"variant": variant, "scores": scores})
     return rows
+
+
+def _defended(params: Params, withstood: list[dict]) -> list[dict]:
+    """Pairs of rows of `withstood`: `robust` was trained on attacked images, `plain` as it but on none."""
+    rows = {row["variant"]: row for row in withstood}
+    pairs = []
+    for variant, row in rows.items():
+        arch, _, name = variant.partition("-")
+        config = params.configs.get(name)
+        if config and config.adversarial:
+            like = config.model_copy(update={"adversarial": None})
+            plain = (f"{arch}-{other}" for other, found in params.configs.items() if found == like)
+            pairs += [{"robust": row, "plain": rows[other]} for other in plain if other in rows]
+    return pairs
 
 
 def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dict]:
     """`analysis.detection` of each attack, by its title."""
     clean = run.csv("plots/test/predictions.csv").entropy
     return {
-        ATTACKS[name]: analysis.detection(clean, table.entropy, generator(params.seed, "detection", name))
+        ATTACKS[name][0]: analysis.detection(clean, table.entropy, generator(params.seed, "detection", name))
         for name, table in _attacks(run, parts).items()
+        if name != "apgd"  # which stops where an answer turns, in doubt of necessity
     }
 
 

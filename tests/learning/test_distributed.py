@@ -14,19 +14,21 @@ from conftest import ROOT
 from carcls.learning import distributed, training
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import build
+from carcls.params import Adversarial
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 import test_distributed
 
-found = test_distributed.trained(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+data, frozen_layers, lr, attacked, out = sys.argv[1:]
+found = test_distributed.trained(Path(data), int(frozen_layers), float(lr), int(attacked))
 if found["rank"] == 0:
-    Path(sys.argv[4]).write_text(json.dumps(found))
+    Path(out).write_text(json.dumps(found))
 """
 
 
-def trained(data: Path, frozen_layers: int, lr: float) -> dict:
+def trained(data: Path, frozen_layers: int, lr: float, attacked: int) -> dict:
     """What this process, alone or one of several, comes to."""
     sets = [ArchiveSet(data / f"images/{split}.tar") for split in ("train", "val")]
     with distributed.joined(torch.device("cpu")) as device:
@@ -42,6 +44,7 @@ def trained(data: Path, frozen_layers: int, lr: float) -> dict:
             device=device,
             precision=torch.float32,
             seed=1,
+            adversarial=Adversarial(epsilon=0.01, steps=1) if attacked else None,
         )
         model = build("resnet18", 12, seed=1)
         epochs = [asdict(epoch) for epoch in training.fit(model, *sets, recipe)]
@@ -64,11 +67,11 @@ def launch(folder: Path, script: str, *arguments: object) -> subprocess.Complete
 
 
 # training all layers amplifies the rounding of a sum taken in another order: hence the small steps
-@pytest.mark.parametrize(("frozen_layers", "lr"), [(0, 1e-6), (8, 1e-3)])
-def test_two_processes_train_as_one_does(data, tmp_path, frozen_layers, lr):
-    ended = launch(tmp_path, SCRIPT, data, frozen_layers, lr, tmp_path / "two.json")
+@pytest.mark.parametrize(("frozen_layers", "lr", "attacked"), [(0, 1e-6, 0), (8, 1e-3, 0), (0, 1e-6, 1)])
+def test_two_processes_train_as_one_does(data, tmp_path, frozen_layers, lr, attacked):
+    ended = launch(tmp_path, SCRIPT, data, frozen_layers, lr, attacked, tmp_path / "two.json")
     assert ended.returncode == 0, ended.stderr
-    one, two = trained(data, frozen_layers, lr), json.loads((tmp_path / "two.json").read_text())
+    one, two = trained(data, frozen_layers, lr, attacked), json.loads((tmp_path / "two.json").read_text())
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
         assert together == pytest.approx(alone, rel=1e-4)

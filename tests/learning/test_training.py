@@ -6,11 +6,12 @@ from conftest import shrunken
 from tqdm import tqdm
 
 from carcls.errors import InputError
-from carcls.learning import training, variant
+from carcls.learning import attack, training, variant
 from carcls.learning.checkpoint import Checkpoint, fingerprint
 from carcls.learning.evaluation import predict, scores
 from carcls.learning.loading import ArchiveSet, ImageSet, batches
 from carcls.learning.model import backbone_of, build, load_model, save_backbone, save_model
+from carcls.params import Adversarial, Attack
 
 CPU = torch.device("cpu")
 RECIPE = training.Recipe(
@@ -26,6 +27,9 @@ RECIPE = training.Recipe(
     precision=torch.float32,
     seed=1,
 )
+
+
+ATTACKED = Adversarial(epsilon=0.005, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +61,38 @@ def test_features_computed_once_train_as_features_computed_each_time(sets, monke
         assert torch.allclose(tensor, each_time.state_dict()[name], atol=1e-5), name
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, precision):
-    first, epochs = fit(sets, precision=precision)
+@pytest.mark.parametrize(
+    "changes", [{}, {"precision": torch.bfloat16}, {"precision": torch.bfloat16, "adversarial": ATTACKED}]
+)
+def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
+    first, epochs = fit(sets, **changes)
     torch.manual_seed(12345)
-    second, again = fit(sets, precision=precision)
+    second, again = fit(sets, **changes)
     assert epochs == again
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
 def test_a_run_learns(sets):
-    _, epochs = fit(sets, epochs=3)
+    _, epochs = fit(sets, epochs=10)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert [epoch.lr for epoch in epochs] == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
     losses = [epoch.train_loss for epoch in epochs]
     assert losses[2] < losses[1] / 2 < losses[0] / 4
+
+
+def test_adversarial_training_holds_what_plain_training_loses(sets):
+    train, _ = sets
+    settings = Attack(steps=5, step_size=0.008, restarts=1, apgd_steps=0)
+
+    def held(**changes) -> float:
+        model, _ = fit((train, train), epochs=6, **changes)
+        logits = attack.pgd(model, train, ATTACKED.epsilon, settings, CPU, seed=1)
+        return scores(logits, train.labels)["accuracy"]
+
+    plain = held()
+    assert held(adversarial=ATTACKED) > 2 * plain
+    assert held(adversarial=Adversarial(epsilon=ATTACKED.epsilon, steps=3)) > 2 * plain
 
 
 # Processors differ in the last bits of a convolution, as numbers of threads do, and training amplifies them:

@@ -17,6 +17,7 @@ from carcls.data import archive
 from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.files import write_bytes, write_csv, write_json
+from carcls.params import Adversarial, Config
 from carcls.seeds import generator
 from carcls.study import analysis, figures, heat, paper, report
 from carcls.study.run import Run
@@ -72,7 +73,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         write_json(root / f"metrics/train/{variant}.json", metrics | counts)
         columns = {name: rng.random(3) for name in HISTORY}
         write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
-    for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd"])):
+    for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd", "apgd"])):
         values = {f"{name}_{key}": float(rng.random()) for name in names for key in SCORES}
         write_json(root / f"metrics/{file}.json", values)
     frame = pd.DataFrame(
@@ -80,7 +81,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
     )
     write_csv(root / "plots/test/per_class.csv", frame.assign(support=3))
     names = archive.read_index(root / "data/images/test.tar")["name"]
-    for file in ("test/", "fgsm/", "fgsm/noise_", "fgsm/pgd_"):
+    for file in ("test/", "fgsm/", "fgsm/noise_", "fgsm/pgd_", "fgsm/apgd_"):
         write_csv(root / f"plots/{file}predictions.csv", make_answers(names, classes, rng))
     answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
     shown = analysis.looked_at(answers, pd.read_csv(root / "plots/test/per_class.csv", keep_default_na=False))
@@ -185,6 +186,20 @@ def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
     ]
     assert [name.removesuffix(" ★") for name, _ in rows] == expected
     assert [name for name, mark in rows if mark] == ["ResNet-34 pretrained ★"]
+
+
+def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
+    configs = SETTINGS.configs | {
+        "robust": Config(pretrained=True, frozen_layers=0, adversarial=Adversarial(epsilon=0.01, steps=1))
+    }
+    root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet34-robust"])
+    page = report.build(SETTINGS.model_copy(update={"configs": configs}), root)
+    [said] = re.findall(r"<p>ResNet-34 robust was trained on attacked images.*</p>", page)
+    table = pd.read_csv(root / "plots/fgsm/variants.csv").set_index(["variant", "attack", "epsilon"])
+    for variant in ("resnet34-robust", "resnet34-pretrained"):
+        for epsilon in (0.0, 0.01):
+            assert f"{table.f1[variant, 'fgsm', epsilon]:.3f}" in said
+    assert "trained on images attacked in 1 step at ε = 0.01" in page
 
 
 def test_equal_files_give_equal_bytes(page, small):

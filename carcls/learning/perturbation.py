@@ -1,0 +1,50 @@
+"""Pixel values of [0, 1] moved against a model, each by at most epsilon: for attacks, and for a defence."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from carcls.learning.model import normalise
+from carcls.seeds import derive
+
+
+def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
+    """Sign of the gradient of the cross-entropy by `pixels` (float32 in [0, 1], (n, 3, h, w)): same shape."""
+    pixels = pixels.detach().requires_grad_()
+    loss = nn.functional.cross_entropy(model(normalise(pixels)).float(), labels, reduction="sum")
+    return torch.autograd.grad(loss, pixels)[0].sign()
+
+
+def perturb(pixels: Tensor, sign: Tensor, epsilon: float) -> Tensor:
+    """`pixels` moved by `epsilon` along `sign` and clipped to [0, 1]; `epsilon` 0 changes no bit."""
+    return (pixels + epsilon * sign).clamp(0, 1)
+
+
+def descend(
+    model: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    start: Tensor,
+    *,
+    epsilon: float,
+    steps: int,
+    step_size: float,
+) -> Tensor:
+    """`pixels` (float32 in [0, 1], (n, 3, h, w)) after projected gradient descent (Madry et al. 2018).
+
+    Begun `epsilon` x `start` from them, `steps` steps of `step_size` along the sign of the gradient, each
+    brought back within `epsilon`.
+    """
+    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
+    adversarial = torch.clamp(pixels + epsilon * start, low, high)
+    for _ in range(steps):
+        sign = gradient_sign(model, adversarial, labels)
+        adversarial = torch.clamp(adversarial + step_size * sign, low, high)
+    return adversarial
+
+
+def draw(shape: Sequence[int], seed: int, *purpose: object) -> Tensor:
+    """Values even in [-1, 1), the same on every device."""
+    generator = torch.Generator().manual_seed(derive(seed, *purpose))
+    return torch.rand(shape, generator=generator) * 2 - 1

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from carcls.learning import attack
+from carcls.learning.apgd import _checkpoints, apgd, towards
+from carcls.learning.evaluation import predict
+from carcls.learning.loading import ArchiveSet, ImageSet
+from carcls.learning.model import build
+from carcls.params import Attack
+
+CPU = torch.device("cpu")
+EPSILON = 0.002
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("resnet18", 12, seed=1).eval()
+
+
+@pytest.fixture(scope="module")
+def sure(model, data):
+    """`test` under labels that the model gives, so that every answer is right."""
+    test = ArchiveSet(data / "images/test.tar")
+    images = test.read(range(len(test)))
+    return ImageSet(images, predict(model, test, CPU).argmax(1))
+
+
+def held(logits, images) -> float:
+    return (logits.argmax(1) == images.labels).double().mean().item()
+
+
+def test_it_leaves_less_than_pgd_and_nothing_that_was_wrong(model, sure):
+    settings = Attack(steps=10, step_size=EPSILON / 4, restarts=1, apgd_steps=0)
+    by_pgd = held(attack.pgd(model, sure, EPSILON, settings, CPU, seed=1), sure)
+    answers = apgd(model, sure, EPSILON, 10, CPU, seed=1)
+    assert 0 < held(answers, sure) <= by_pgd < 1
+    assert torch.equal(answers, apgd(model, sure, EPSILON, 10, CPU, seed=1))
+    wrong = ImageSet(sure.read(range(len(sure))), (sure.labels + 1) % 12)
+    assert torch.equal(apgd(model, wrong, EPSILON, 10, CPU, seed=1), predict(model, sure, CPU))
+
+
+def test_it_stays_within_epsilon_and_the_range(model, sure):
+    seen = []
+    hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    one = ImageSet(sure.read([0]), sure.labels[:1])
+    apgd(model, one, EPSILON, 12, CPU, seed=1)
+    hook.remove()
+    pixels, moved = one.read([0]).float() / 255, torch.cat(seen) / 2 + 0.5
+    assert (moved - pixels).abs().max() <= EPSILON + 1e-6 and moved.min() >= 0 and moved.max() <= 1
+
+
+def test_checkpoints_are_those_of_the_paper():
+    # 0.22, then 0.03 less each time, never under 0.06, of 100 steps
+    assert list(_checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+
+
+def test_the_targeted_loss_is_the_paper_s():
+    logits = torch.tensor([[4.0, 3.0, 1.0, 0.0, -2.0]])
+    one, none = torch.tensor([1]), torch.tensor([0])
+    assert towards(logits, none, one).item() == pytest.approx(-(4 - 3) / (4 - (1 + 0) / 2))
+    assert towards(logits[:, :3], none, one).item() == -1
