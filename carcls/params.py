@@ -160,6 +160,7 @@ class Config(Section):
 class Pretrain(Section):
     seed: Natural
     images_per_class: Annotated[int, Field(ge=2)]
+    shallow_epochs: Count
     epochs: Count
     batch_size: Count
     lr: Positive

@@ -26,6 +26,7 @@ SHRUNKEN = {
     ("augment", "per_class", "train"): 6,
     ("augment", "per_class", "val"): 3,
     ("pretrain", "images_per_class"): 2,
+    ("pretrain", "shallow_epochs"): 1,
     ("pretrain", "epochs"): 1,
     ("train", "epochs"): 2,
     ("train", "precision"): "fp32",
