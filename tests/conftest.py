@@ -1,12 +1,16 @@
-"""A small study's files, made once by the library itself."""
+"""A small study: its files, made once by the library itself, and all of it, made once by real DVC."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image, ImageDraw
 
 from carcls import params, process
@@ -19,6 +23,7 @@ from carcls.files import write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,
@@ -43,6 +48,32 @@ def shrunken(changes: dict | None = None) -> params.Params:
             section = section[key]
         section[path[-1]] = value
     return params.Params.model_validate(content)
+
+
+def copy_project(folder: Path, changes: dict | None = None) -> Path:
+    """The project's code in `folder`, with the params of `shrunken`."""
+    ignore = shutil.ignore_patterns(
+        "__pycache__", "*.tar", "*.csv", "*.safetensors", "tmp", "cache", "images", "weights"
+    )
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(shrunken(changes).model_dump()))
+    return folder
+
+
+def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def draw_shapes(folder: Path, each: int) -> None:
@@ -79,6 +110,19 @@ def data(tmp_path_factory) -> Path:
     augment.build(
         raw, split, folder / "images", settings=settings.augment, image_size=32, seed=settings.seed, workers=1
     )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """A whole study by real DVC in a Git repository of its own."""
+    folder = copy_project(tmp_path_factory.mktemp("repo"))
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    run(folder, "git", "init", "--quiet")
+    result = run(folder, "dvc", "repro")
+    assert result.returncode == 0, result.stderr + result.stdout
+    run(folder, "git", "add", "--all")
+    assert run(folder, *git, "commit", "--quiet", "--message", "study").returncode == 0
     return folder
 
 

@@ -15,12 +15,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, shrunken
+from conftest import ROOT, copy_project, run, shrunken
 from PIL import Image
 
 from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
 
-CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
 # they check, write and word things but decide no result, so a change to them runs nothing again
 NEUTRAL = {
     "carcls/__init__.py",
@@ -55,32 +54,6 @@ def imports(path: Path) -> set[str]:
                         found.add(relative)
                         pending.append(file)
     return found
-
-
-def copy_project(folder: Path, changes: dict | None = None) -> Path:
-    """The project's code in `folder`, with the params of `shrunken`."""
-    ignore = shutil.ignore_patterns(
-        "__pycache__", "*.tar", "*.csv", "*.safetensors", "tmp", "cache", "images", "weights"
-    )
-    for name in CODE:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=ignore)
-        else:
-            shutil.copy(source, folder / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(shrunken(changes).model_dump()))
-    return folder
-
-
-def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
-        capture_output=True,
-        text=True,
-    )
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen:
@@ -219,19 +192,6 @@ def test_dvc_sees_photographs_and_weights_change(tmp_path):
     (project / "params.yaml").write_text(yaml.safe_dump(content))
     result = run(project, "dvc", "repro", *targets, **home)
     assert set(re.findall(r"Running stage '(.+?)'", result.stdout)) == {"watch_photographs", "download"}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Path:
-    """A whole study by real DVC in a Git repository of its own."""
-    folder = copy_project(tmp_path_factory.mktemp("repo"))
-    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
-    run(folder, "git", "init", "--quiet")
-    result = run(folder, "dvc", "repro")
-    assert result.returncode == 0, result.stderr + result.stdout
-    run(folder, "git", "add", "--all")
-    assert run(folder, *git, "commit", "--quiet", "--message", "study").returncode == 0
-    return folder
 
 
 def test_the_study_leaves_every_output_of_the_graph(study):

@@ -1,0 +1,99 @@
+"""A DVC remote: what one person pushes, another pulls, and nothing is trained again. S3 is moto's, on loopback."""
+
+import filecmp
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import run
+
+pytest.importorskip("dvc_s3", reason="the extra s3 is not installed")
+pytest.importorskip("moto.server", reason="the extra dev is not installed")
+from moto.server import ThreadedMotoServer  # noqa: E402
+
+RESULTS = ("report", "models", "metrics", "plots")
+WATCHERS = {"watch_photographs", "watch_weights"}  # what they link is of the machine they run on
+
+
+def done(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    person = {f"GIT_{role}_{key}": "t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    result = run(folder, *command, **person)
+    assert result.returncode == 0, result.stderr + result.stdout
+    return result
+
+
+def ran(folder: Path) -> set[str]:
+    return set(re.findall(r"Running stage '(.+?)'", done(folder, "dvc", "repro").stdout))
+
+
+def clone(repository: Path, folder: Path) -> Path:
+    """A clone with the right to use the remote, and links for copies: eight models are 500 MB."""
+    done(repository, "git", "clone", "--quiet", str(repository), str(folder))
+    done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
+    for key in ("access_key_id", "secret_access_key"):
+        done(folder, "dvc", "remote", "modify", "--local", "loopback", key, "any")
+    return folder
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    files = [path.relative_to(one) for name in RESULTS for path in (one / name).rglob("*") if path.is_file()]
+    assert {file.parts[0] for file in files} == set(RESULTS)
+    assert filecmp.cmpfiles(one, other, files, shallow=False)[1:] == ([], [])
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of an S3 server with an empty bucket named study."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/study", method="PUT"))
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(study, endpoint, tmp_path_factory) -> Path:
+    """A folder with a bare repository `hub` and its clone `author`, whose study is on the remote."""
+    folder = tmp_path_factory.mktemp("shared")
+    done(study, "git", "clone", "--quiet", "--bare", str(study), str(folder / "hub"))
+    done(folder, "git", "clone", "--quiet", "hub", "first")
+    first = folder / "first"
+    done(first, "dvc", "remote", "add", "--default", "loopback", "s3://study/carcls")
+    done(first, "dvc", "remote", "modify", "loopback", "endpointurl", endpoint)
+    done(first, "git", "commit", "--quiet", "--all", "--message", "a remote")
+    done(first, "git", "push", "--quiet")
+    author = clone(folder / "hub", folder / "author")
+    done(author, "dvc", "cache", "dir", "--local", str(study / ".dvc/cache"))
+    done(author, "dvc", "checkout")
+    done(author, "dvc", "push")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colleague(shared) -> Path:
+    """A fresh clone with a cache of its own, after `dvc pull`."""
+    folder = clone(shared / "hub", shared / "colleague")
+    done(folder, "dvc", "pull")
+    return folder
+
+
+def test_a_fresh_clone_pulls_the_study_and_trains_nothing(shared, colleague):
+    assert_same_results(shared / "author", colleague)
+    assert ran(colleague) == WATCHERS
+    assert done(colleague, "dvc", "status").stdout == "Data and pipelines are up to date.\n"
+    assert done(colleague, "git", "status", "--porcelain").stdout == ""
+
+
+def test_an_experiment_goes_to_a_colleague_through_git_and_the_remote(shared, colleague):
+    author = shared / "author"
+    done(author, "dvc", "exp", "run", "--name", "fgsm_alone", "--set-param", "attack.steps=0")
+    done(author, "dvc", "exp", "push", "origin", "fgsm_alone")
+    done(colleague, "dvc", "exp", "pull", "origin", "fgsm_alone")
+    assert "pgd_f1" in done(colleague, "dvc", "metrics", "diff", "HEAD", "fgsm_alone").stdout
+    done(colleague, "dvc", "exp", "apply", "fgsm_alone")
+    assert_same_results(author, colleague)
+    assert ran(colleague) <= WATCHERS
