@@ -1,4 +1,4 @@
-"""A DVC remote: what one person pushes, another pulls, and nothing is trained again. S3 is moto's, on loopback."""
+"""A DVC remote, S3 as moto serves it on loopback: what one pushes, others pull, and nothing is trained again."""
 
 import filecmp
 import re
