@@ -60,7 +60,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
             setattr(model, name, layer[:depth])
             if depth is None:
                 _as_identities(layer[1:])
-        recipe = _pretraining(params, epochs)
+        recipe = _pretraining(params, epochs, params.pretrain.lr if depth else params.pretrain.lr / 2)
         key = fingerprint((arch, depth, recipe, settings, params.data.image_size))
         checkpoints.append(Checkpoint(f"pretrain-{arch}-{depth or 'whole'}", key))
         stage = f"pretraining {arch}{', one block a layer' if depth else ''}"
@@ -71,7 +71,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     return backbone_of(model.state_dict())
 
 
-def _pretraining(params: Params, epochs: int) -> Recipe:
+def _pretraining(params: Params, epochs: int, lr: float) -> Recipe:
     settings, device = params.pretrain, resolve_device(params.train.device)
     return Recipe(
         frozen_layers=0,
@@ -79,7 +79,7 @@ def _pretraining(params: Params, epochs: int) -> Recipe:
         patience=epochs,
         optimizer="adamw",
         batch_size=settings.batch_size,
-        lr=settings.lr,
+        lr=lr,
         head_lr_multiplier=1,
         weight_decay=settings.weight_decay,
         device=device,
