@@ -1,4 +1,4 @@
-"""A DVC remote, S3 as moto serves it on loopback: what one pushes, others pull, and nothing is trained again."""
+"""A DVC remote, S3 as moto serves it on loopback: what one pushes others pull, and train nothing again."""
 
 import filecmp
 import re
