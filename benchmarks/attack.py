@@ -1,4 +1,4 @@
-"""FGSM and PGD beside torchattacks: one model, the same test images, the same starts.
+"""FGSM, PGD and APGD beside torchattacks: one model, the same test images, for PGD the same starts.
 
     pip install --no-deps torchattacks==3.5.1
     python -m benchmarks.attack results/NAME [--epsilon 0.01]
@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from benchmarks.common import machine, table
 from carcls import process
-from carcls.learning.loading import ArchiveSet
+from carcls.learning.apgd import apgd
+from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import load_model, normalise
 from carcls.learning.perturbation import descend, gradient_sign, perturb
 
 BATCH = 64
 STEPS = 10
+THIRD, APGD_STEPS = 3, 20
 
 
 class OfPixels(nn.Module):
@@ -47,6 +49,8 @@ def main() -> None:
     images = ArchiveSet(arguments.results / "test.tar")
     pixels = images.read(range(len(images))).float() / 255
     _race(model, pixels, images.labels, arguments.epsilon)
+    some = slice(None, None, THIRD)  # of images that withstand it APGD-T takes all of its time
+    _apgd(model, ImageSet(images.read(range(len(images)))[some], images.labels[some]), arguments.epsilon)
 
 
 def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> None:
@@ -94,6 +98,29 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
         "values apart, in 1,000",
     )
     table(titles, rows)
+
+
+def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
+    """Accuracy after APGD-CE and then APGD-T, each on what is still right, by both; their starts differ."""
+    whole, labels = OfPixels(model).eval(), images.labels
+    pixels = images.read(range(len(images))).float() / 255
+    settings = {"eps": epsilon, "steps": APGD_STEPS, "n_restarts": 1, "seed": 1}
+    start = time.perf_counter()
+    answers = apgd(model, images, epsilon, APGD_STEPS, torch.device("cpu"), seed=1).argmax(1)
+    middle = time.perf_counter()
+    right = torch.cat([whole(batch).argmax(1) for batch in pixels.split(BATCH)]) == labels
+    for theirs in (
+        torchattacks.APGD(whole, **settings),
+        torchattacks.APGDT(whole, n_classes=len(model(normalise(pixels[:1]))[0]), **settings),
+    ):
+        for held in right.nonzero()[:, 0].split(BATCH):
+            moved = theirs(pixels[held], labels[held])
+            right[held] = whole(moved).argmax(1) == labels[held]
+    end = time.perf_counter()
+    accuracies = (f"{part.double().mean().item():.4f}" for part in (answers == labels, right))
+    times = (f"{middle - start:.0f}", f"{end - middle:.0f}", f"{(end - middle) / (middle - start):.2f} times")
+    print(f"APGD-CE, then APGD-T, {APGD_STEPS} steps, {len(labels)} images:")
+    table(("accuracy", "torchattacks'", "s", "torchattacks'", "carcls is"), [(*accuracies, *times)])
 
 
 def _attacked(run: Callable, pixels: Tensor, labels: Tensor, starts: Tensor) -> tuple[Tensor, float]:
