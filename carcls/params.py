@@ -175,6 +175,7 @@ class Train(Section):
     lr: Positive
     head_lr_multiplier: Positive
     weight_decay: Annotated[float, Field(ge=0)]
+    repeats: Count
     processes: Count
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     precision: Literal["auto", "bf16", "fp32"]

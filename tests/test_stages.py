@@ -267,18 +267,56 @@ def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(st
     assert not list((study / ".carcls/checkpoints").iterdir())
 
 
+def copy_study(study: Path, folder: Path, **train: int) -> Path:
+    """A copy without Git and DVC, its params with `train` over the section of that name."""
+    shutil.copytree(study, folder, ignore=shutil.ignore_patterns(".git", ".dvc"))
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    content["train"] |= train
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def test_a_repeat_killed_in_the_middle_goes_on_and_the_model_is_that_of_one_training(study, tmp_path):
+    copy = copy_study(study, tmp_path / "copy", repeats=3)
+    command = (sys.executable, "-m", "stages.train", "resnet18", "scratch")
+    names = [f"{kind}/resnet18-scratch" for kind in ("models", "metrics/train", "plots/history")]
+    outs = [next(copy.glob(f"{name}.*")) for name in names]
+    assert run(copy, *command).returncode == 0
+    whole = [path.read_bytes() for path in outs]
+    model, metrics, history = outs
+    assert whole[0] == (study / model.relative_to(copy)).read_bytes()
+    told, one = (json.loads((folder / metrics.relative_to(copy)).read_text()) for folder in (copy, study))
+    assert told.items() >= one.items() and told["val_f1_repeats"][0] == one["val_f1"]
+    rows = pd.read_csv(history)
+    assert rows["repeat"].to_list() == [1, 1, 2, 2, 3, 3]
+    assert rows.groupby("repeat").val_f1.max().to_list() == told["val_f1_repeats"]
+    assert len(set(rows.train_loss)) == 6
+
+    for path in outs:
+        path.unlink()
+    process = start(copy, *command)
+    while not (history.exists() and "\n2,1," in history.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    again = run(copy, *command)
+    assert again.returncode == 0, again.stderr
+    assert re.findall(r"going on after epoch (\d)", again.stderr) == ["2", "1"]  # the first is not trained again
+    assert [path.read_bytes() for path in outs] == whole
+    assert not list((copy / ".carcls/checkpoints").iterdir())
+
+
 def test_two_processes_train_a_variant_of_the_study(study, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(study, copy, ignore=shutil.ignore_patterns(".git", ".dvc"))
-    content = yaml.safe_load((copy / "params.yaml").read_text())
-    content["train"]["processes"] = 2
-    (copy / "params.yaml").write_text(yaml.safe_dump(content))
+    copy = copy_study(study, tmp_path / "copy", processes=2, repeats=2)
     result = stage(copy, "train", "resnet18", "freeze8")
     assert result.returncode == 0, result.stderr
     one, two = (
         json.loads((folder / "metrics/train/resnet18-freeze8.json").read_text()) for folder in (study, copy)
     )
-    assert two == pytest.approx(one, rel=1e-3)
+    assert {key: two[key] for key in one} == pytest.approx(one, rel=1e-3)
+    assert two["val_f1_repeats"][0] == two["val_f1"]
+    assert pd.read_csv(copy / "plots/history/resnet18-freeze8.csv")["repeat"].to_list() == [1, 1, 2, 2]
 
 
 def test_another_model_is_looked_at_without_training_again(study):

@@ -1,8 +1,9 @@
 """One cell of the study: an architecture in one of the configurations of the paper's Table 1."""
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean, stdev
 
 import torch
 from torch import nn
@@ -15,12 +16,14 @@ from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import MEAN, STD, ModelInfo, build, load_backbone
 from carcls.learning.training import Epoch, Recipe, best_epoch, fit
 from carcls.params import Params
+from carcls.seeds import derive
 
 
 @dataclass(frozen=True)
 class Variant:
     """A model before its training, what it is trained on, and how."""
 
+    name: str  # ARCH-CONFIG, from the second repeat on with its number: ARCH-CONFIG.2
     arch: str
     config: str
     model: nn.Module
@@ -28,10 +31,29 @@ class Variant:
     val: ArchiveSet
     recipe: Recipe
     checkpoint: Checkpoint
+    backbone: Path | None  # the file that the model starts from
 
     def fit(self, bar: type[tqdm] = tqdm) -> Generator[Epoch, None, None]:
         """See training.fit."""
         return fit(self.model, self.train, self.val, self.recipe, checkpoint=self.checkpoint, bar=bar)
+
+    def repeats(self, count: int) -> Iterator["Variant"]:
+        """This variant, and after it the same on the same images from other seeds, until they are `count`.
+
+        What a repeat draws depends on its number and the seed of the first: all variants of a study meet the
+        images in the same order in it.
+        """
+        yield self
+        for number in range(2, count + 1):
+            seed = derive(self.recipe.seed, "repeat", number)
+            name, first = f"{self.name}.{number}", self.checkpoint
+            yield replace(
+                self,
+                name=name,
+                model=_start(self.arch, len(self.train.classes), seed, self.backbone),
+                recipe=replace(self.recipe, seed=seed),
+                checkpoint=Checkpoint(name, f"{first.fingerprint}.{number}", first.path.parent),
+            )
 
     def info(self, history: list[Epoch]) -> ModelInfo:
         """What the file of the trained model says of it."""
@@ -54,6 +76,21 @@ class Variant:
         }
 
 
+def spread(histories: Sequence[list[Epoch]]) -> dict[str, float | list[float]]:
+    """The best val_f1 of each repeat, their mean and standard deviation (n - 1); nothing of one alone."""
+    best = [best_epoch(history).val_f1 for history in histories]
+    if len(best) < 2:
+        return {}
+    return {"val_f1_mean": fmean(best), "val_f1_std": stdev(best), "val_f1_repeats": best}
+
+
+def history_rows(histories: Sequence[list[Epoch]]) -> list[dict[str, float | int]]:
+    """The rows of plots/history/*.csv: the epochs of each repeat in turn, repeats counted from 1."""
+    return [
+        {"repeat": number} | asdict(epoch) for number, epochs in enumerate(histories, 1) for epoch in epochs
+    ]
+
+
 def prepare(
     params: Params,
     arch: str,
@@ -72,10 +109,8 @@ def prepare(
     start, settings = params.configs[config], params.train
     files = [data / f"images/{split}.{kind}" for split in ("train", "val") for kind in ("tar", "csv")]
     train, val = ArchiveSet(files[0]), ArchiveSet(files[2])
-    model = build(arch, len(train.classes), seed=params.seed)
-    if start.pretrained:
-        files.append(data / f"weights/{arch}.safetensors")
-        load_backbone(model, files[-1])
+    backbone = data / f"weights/{arch}.safetensors" if start.pretrained else None
+    model = _start(arch, len(train.classes), params.seed, backbone)
     recipe = Recipe(
         frozen_layers=start.frozen_layers,
         epochs=settings.epochs,
@@ -90,6 +125,15 @@ def prepare(
         seed=params.seed,
         adversarial=start.adversarial,
     )
-    key = fingerprint((arch, recipe, settings.processes), files)
-    checkpoint = Checkpoint(f"{arch}-{config}", key, checkpoints)
-    return Variant(arch, config, model, train, val, recipe, checkpoint)
+    key = fingerprint((arch, recipe, settings.processes), [*files, *([backbone] if backbone else [])])
+    name = f"{arch}-{config}"
+    checkpoint = Checkpoint(name, key, checkpoints)
+    return Variant(name, arch, config, model, train, val, recipe, checkpoint, backbone)
+
+
+def _start(arch: str, classes: int, seed: int, backbone: Path | None) -> nn.Module:
+    """A model before its training. Raises InputError when the file of the `backbone` is missing."""
+    model = build(arch, classes, seed=seed)
+    if backbone:
+        load_backbone(model, backbone)
+    return model

@@ -34,7 +34,13 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     config = _config(**start)
     content["configs"], content["model"]["config"] = {config: start}, config
     lay(content, {key: value for key, value in options.items() if key not in start}, origin)
-    return params.check(content, origin)
+    settings = params.check(content, origin)
+    if settings.train.repeats > 1:
+        raise InputError(
+            f"{origin}: train.repeats is {settings.train.repeats}, but a results folder has one model: train "
+            "others with another seed under other names."
+        )
+    return settings
 
 
 def lay(content: dict, options: Mapping[str, Any], origin: str) -> None:

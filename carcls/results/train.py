@@ -25,7 +25,7 @@ from carcls.learning.doubts import doubts, features
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import build, load_backbone, load_model, save_backbone, save_model
 from carcls.learning.training import Epoch
-from carcls.learning.variant import Variant, prepare
+from carcls.learning.variant import Variant, history_rows, prepare
 from carcls.learning.weights import backbone
 from carcls.params import Params
 from carcls.results import folder as files
@@ -89,7 +89,7 @@ def _fit(
     info = variant.info(history)
     save_model(folder / files.MODEL, variant.model, info)
     log.info("kept epoch %d, validation F1 %.4f", info.epoch, info.val_f1)
-    write_csv(work / f"plots/history/{arch}-{config}.csv", list(map(asdict, history)))
+    write_csv(work / f"plots/history/{arch}-{config}.csv", history_rows([history]))
     metrics = variant.metrics(history)
     write_json(work / f"metrics/train/{arch}-{config}.json", metrics)
     return metrics

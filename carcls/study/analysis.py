@@ -3,11 +3,13 @@
 Answers are the rows of plots/*/predictions.csv (`evaluation.predictions`). Nothing here needs tensors.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from scipy.stats import t as student
 from sklearn.metrics import roc_curve
 
 from carcls.study import naming
@@ -89,6 +91,35 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
     draws = rng.integers(len(clean), size=(RESAMPLES, len(clean)))
     low, high = np.quantile([area(places) for places in draws], (0.025, 0.975)).tolist()
     return {"fpr": fpr, "tpr": tpr, "auc": area(np.arange(len(clean))), "interval": (low, high)}
+
+
+def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """Columns higher, lower, difference, low, high, told: pairs of variants of one architecture, then of one
+    configuration.
+
+    `scores` maps variants (ARCH-CONFIG) to a score of each repeat, two or more, in the same order. difference
+    is the mean over repeats of one variant's less the other's, the higher first; low and high its 95 %
+    interval by Student's t. told: "yes" where that leaves out 0 and Holm's correction (1979) for the number
+    of pairs holds as well, "alone" where it does not hold, else "no".
+    """
+    pairs = [
+        pair
+        for side in (0, 2)  # of str.partition: the architecture, the configuration
+        for pair in combinations(scores, 2)
+        if pair[0].partition("-")[side] == pair[1].partition("-")[side]
+    ]
+    rows = []
+    for pair in pairs:
+        higher, lower = sorted(pair, key=lambda variant: -np.mean(scores[variant]))
+        gaps = np.subtract(scores[higher], scores[lower])
+        mean, error, freedom = gaps.mean(), gaps.std(ddof=1) / np.sqrt(len(gaps)), len(gaps) - 1
+        reach = student.ppf(0.975, freedom) * error
+        p = 2 * student.sf(mean / error, freedom) if error else float(mean == 0)
+        rows.append((higher, lower, mean, mean - reach, mean + reach, p))
+    frame = pd.DataFrame(rows, columns=["higher", "lower", "difference", "low", "high", "p"])
+    p = frame.pop("p")
+    holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax()
+    return frame.assign(told=np.select([holm.sort_index() < 0.05, frame.low > 0], ["yes", "alone"], "no"))
 
 
 def spread(classes: Sequence[str]) -> list[str]:

@@ -69,15 +69,16 @@ def png(figure: Figure) -> bytes:
 def loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Figure 3: cross-entropy on the validation set by epoch, mean over batches and +-1 standard deviation.
 
-    `histories` maps variants (ARCH-CONFIG) to frames with columns epoch, val_loss and val_loss_std. A panel
-    an architecture, a colour a configuration.
+    `histories` maps variants (ARCH-CONFIG) to frames with columns repeat, epoch, val_loss and val_loss_std. A
+    panel an architecture, a colour a configuration; repeats after the first are thin lines without a band.
     """
     figure, panels = _variant_panels(histories, "Validation cross-entropy")
     for axes, colour, marker, variant in panels:
-        history = histories[variant]
+        history = _first_repeat(histories[variant])
         low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
         axes.fill_between(history.epoch, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(history.epoch, history.val_loss, color=colour, marker=marker, label=variant)
+        _other_repeats(axes, histories[variant], "val_loss", colour)
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
     return figure
@@ -88,27 +89,40 @@ def f1_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Figure 4: macro F1 on the validation set by epoch. `histories` as in `loss_curves`, column val_f1."""
     figure, panels = _variant_panels(histories, "Validation macro F1")
     for axes, colour, marker, variant in panels:
-        history = histories[variant]
+        history = _first_repeat(histories[variant])
         axes.plot(history.epoch, history.val_f1, color=colour, marker=marker, label=variant)
+        _other_repeats(axes, histories[variant], "val_f1", colour)
     figure.axes[0].set_ylim(0, 1.02)
     return figure
+
+
+def _first_repeat(history: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of the repeat whose model is kept."""
+    return history[history["repeat"] == 1]
+
+
+def _other_repeats(axes: Axes, history: pd.DataFrame, measure: str, colour: str) -> None:
+    for number, epochs in history.groupby("repeat"):
+        if number != 1:
+            axes.plot(epochs.epoch, epochs[measure], color=colour, linewidth=0.7, alpha=0.7)
 
 
 @_styled
 def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure:
     """Training against validation by epoch: a row an architecture, a column a configuration.
 
-    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE; `measure` is loss or f1.
+    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE, of which the first repeat is
+    drawn; `measure` is loss or f1.
     """
     archs, configs = _archs_and_configs(histories)
     figure = Figure(figsize=(2 * max(4, len(configs)), 0.5 + 1.75 * len(archs)), layout="constrained")
     grid = figure.subplots(len(archs), len(configs), sharex=True, sharey=True, squeeze=False)
     for row, arch in zip(grid, archs, strict=True):
         for axes, config in zip(row, configs, strict=True):
-            history = histories.get(f"{arch}-{config}")
-            if history is None:
+            if f"{arch}-{config}" not in histories:
                 axes.set_axis_off()
                 continue
+            history = _first_repeat(histories[f"{arch}-{config}"])
             axes.set_title(variant_name(f"{arch}-{config}"))
             axes.plot(history.epoch, history[f"train_{measure}"], ".--", color=COLOURS[1], label="train")
             axes.plot(history.epoch, history[f"val_{measure}"], ".-", color=COLOURS[0], label="val")

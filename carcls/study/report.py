@@ -49,12 +49,15 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     variants = run.variants() if trained else []
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []
+    repeats = _repeats(params, run, variants)
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
         parts=parts,
         chosen=chosen,
         variants=variants,
+        repeats=repeats,
+        differences=analysis.differences(repeats).to_dict("records"),
         paper=paper,
         configs={key: _describe(config, params.weights) for key, config in params.configs.items()},
         source=_source(params),
@@ -88,8 +91,8 @@ def _environment(run: Run) -> Environment:
         """The number `key` of a metrics file, rounded to read, with its exact value as attribute."""
         return _exact(run.value(path, key), f"{path}:{key}", decimals)
 
-    def highest(variants: Sequence[str]) -> str:
-        return max(variants, key=lambda variant: run.value(f"metrics/train/{variant}.json", "val_f1"))
+    def highest(variants: Sequence[str], key: str) -> str:
+        return max(variants, key=lambda variant: run.value(f"metrics/train/{variant}.json", key))
 
     environment.filters["highest"] = highest
     environment.globals |= {"number": number, "value": run.value, "exact": _exact}
@@ -177,6 +180,14 @@ def _copies(run: Run) -> list[dict]:
         }
         for kind, rows in run.csv("data/copies.csv").groupby("kind", sort=False)
     ]
+
+
+def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[float]]:
+    """The validation F1 of every repeat, of the variants that were trained more than once and as params ask."""
+    found = {
+        variant: run.json(f"metrics/train/{variant}.json").get("val_f1_repeats", []) for variant in variants
+    }
+    return {variant: values for variant, values in found.items() if len(values) == params.train.repeats}
 
 
 def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:

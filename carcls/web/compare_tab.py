@@ -55,6 +55,8 @@ def _study() -> str:
         parts += [
             html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()
         ]
+        if any(history["repeat"].max() > 1 for history in histories.values()):
+            parts.append(html.note("Thin lines are repeats whose models are not kept."))
     if REPORT.exists():
         parts.append(
             '<p><a href="/report" target="_blank">Open the report in a page of its own</a></p>'

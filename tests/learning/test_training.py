@@ -245,6 +245,32 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypat
     assert metrics["trainable_parameters"] < metrics["parameters"]
 
 
+@pytest.mark.parametrize("config", ["scratch", "pretrained"])
+def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, tmp_path, config):
+    backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
+    save_backbone(data / "weights/resnet18.safetensors", backbone)
+    cell = variant.prepare(shrunken(), "resnet18", config, data, CPU, tmp_path)
+    first, second, third = cell.repeats(3)
+    assert first is cell
+    assert {repeat.train for repeat in (second, third)} == {cell.train}
+    assert len({repeat.recipe.seed for repeat in (first, second, third)}) == 3
+    assert replace(second.recipe, seed=1) == replace(cell.recipe, seed=1)
+    weights, others = first.model.state_dict(), second.model.state_dict()
+    assert torch.equal(weights["conv1.weight"], others["conv1.weight"]) == (config == "pretrained")
+    first.checkpoint.save({"history": []})
+    assert second.checkpoint.load() is None and third.checkpoint.path != second.checkpoint.path
+    again = list(cell.repeats(3))[1]
+    assert again.recipe == second.recipe and again.checkpoint.fingerprint == second.checkpoint.fingerprint
+
+
+def test_the_spread_of_one_training_is_not_told():
+    histories = [[training.Epoch(1, 0.1, 1, 0.5, 1, 0, f1)] for f1 in (0.5, 0.6, 0.7)]
+    assert variant.spread(histories[:1]) == {}
+    expected = {"val_f1_mean": 0.6, "val_f1_std": 0.1, "val_f1_repeats": [0.5, 0.6, 0.7]}
+    assert variant.spread(histories) == pytest.approx(expected)
+    assert [row["repeat"] for row in variant.history_rows(histories)] == [1, 2, 3]
+
+
 GOLDEN = {  # by frozen layers: training and validation loss of each epoch
     0: [(2.816582, 2.504391), (2.614385, 2.517255), (2.615770, 2.538804)],
     8: [(2.628176, 2.496840), (2.489088, 2.604657), (2.385536, 2.554075)],

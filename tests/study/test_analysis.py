@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 from sklearn.metrics import f1_score
 
 from carcls.study import analysis
@@ -34,6 +35,35 @@ def test_macro_f1_is_scikit_learns(many):
     actual, predicted = many.actual.map(codes).to_numpy(), many.predicted.map(codes).to_numpy()
     counts = (np.bincount(x, minlength=9) for x in (actual, predicted, actual[actual == predicted]))
     assert analysis.macro_f1(*counts) == pytest.approx(f1_score(actual, predicted, average="macro"))
+
+
+def test_differences_over_repeats_are_those_of_a_paired_t_test(rng):
+    names = [f"{arch}-{config}" for arch in ("resnet18", "resnet34") for config in ("scratch", "freeze6")]
+    scores = {name: (0.1 * place + 0.01 * rng.random(5)).tolist() for place, name in enumerate(names)}
+    frame = analysis.differences(scores)
+    assert list(zip(frame.higher, frame.lower, strict=True)) == [
+        ("resnet18-freeze6", "resnet18-scratch"),
+        ("resnet34-freeze6", "resnet34-scratch"),
+        ("resnet34-scratch", "resnet18-scratch"),
+        ("resnet34-freeze6", "resnet18-freeze6"),
+    ]
+    for row in frame.itertuples():
+        expected = ttest_rel(scores[row.higher], scores[row.lower]).confidence_interval(0.95)
+        assert (row.low, row.high) == pytest.approx(expected)
+        assert row.difference == pytest.approx((row.low + row.high) / 2)
+
+
+def test_a_difference_is_told_where_it_is_larger_than_what_seeds_make():
+    scores = {
+        "resnet18-a": [0.80, 0.82, 0.81],
+        "resnet18-b": [0.70, 0.721, 0.709],
+        "resnet18-c": [0.65, 0.661, 0.679],  # from b: p = 0.03 alone, of four pairs too much
+        "resnet34-d": [0.80, 0.82, 0.81],  # of no pair
+        "resnet50-e": [0.5, 0.6, 0.7],
+        "resnet50-f": [0.5, 0.6, 0.7],
+    }
+    told = {(row.higher[-1], row.lower[-1]): row.told for row in analysis.differences(scores).itertuples()}
+    assert told == {("a", "b"): "yes", ("a", "c"): "yes", ("b", "c"): "alone", ("e", "f"): "no"}
 
 
 def test_intervals_are_those_of_a_bootstrap_done_one_resample_at_a_time(many, monkeypatch):

@@ -23,7 +23,7 @@ def history(seed: int, epochs: int = 5) -> pd.DataFrame:
         "train_loss": rng.random(epochs),
         "train_f1": rng.random(epochs),
     }
-    return pd.DataFrame({"epoch": range(1, epochs + 1), **columns})
+    return pd.DataFrame({"repeat": 1, "epoch": range(1, epochs + 1), **columns})
 
 
 @pytest.fixture
@@ -66,6 +66,30 @@ def test_the_band_of_the_loss_is_one_standard_deviation_each_way(histories):
     for x, mean, std in zip(frame.epoch, frame.val_loss, frame.val_loss_std, strict=True):
         heights = corners[corners[:, 0] == x][:, 1]
         assert (heights.min(), heights.max()) == (mean - std, mean + std)
+
+
+@pytest.mark.parametrize(
+    ("draw", "column"), [(figures.loss_curves, "val_loss"), (figures.f1_curves, "val_f1")]
+)
+def test_further_repeats_are_lines_of_their_own_thinner_than_the_first(draw, column):
+    repeats = [history(seed, epochs).assign(repeat=seed) for seed, epochs in ((1, 5), (2, 3), (3, 4))]
+    axes = draw({"resnet18-scratch": pd.concat(repeats)}).axes[0]
+    lines = axes.get_lines()
+    for line, frame in zip(lines, repeats, strict=True):
+        assert line.get_xdata().tolist() == frame.epoch.to_list()
+        assert line.get_ydata().tolist() == frame[column].to_list()
+    first, *others = [line.get_linewidth() for line in lines]
+    assert max(others) < first
+    assert len({line.get_color() for line in lines}) == 1
+    assert len(axes.collections) == (column == "val_loss")
+
+
+def test_training_against_validation_is_drawn_of_the_first_repeat():
+    repeats = [history(seed).assign(repeat=seed) for seed in (1, 2)]
+    figure = figures.train_and_val({"resnet18-scratch": pd.concat(repeats)}, "f1")
+    train, val = figure.axes[0].get_lines()
+    assert train.get_ydata().tolist() == repeats[0].train_f1.to_list()
+    assert val.get_ydata().tolist() == repeats[0].val_f1.to_list()
 
 
 @pytest.mark.parametrize("count", [12, 196])

@@ -72,7 +72,8 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         counts = {"epoch": 2, "epochs": 3, "parameters": 11_000_000, "trainable_parameters": 5_133}
         write_json(root / f"metrics/train/{variant}.json", metrics | counts)
         columns = {name: rng.random(3) for name in HISTORY}
-        write_csv(root / f"plots/history/{variant}.csv", pd.DataFrame({"epoch": [1, 2, 3], **columns}))
+        frame = pd.DataFrame({"repeat": 1, "epoch": [1, 2, 3], **columns})
+        write_csv(root / f"plots/history/{variant}.csv", frame)
     for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd", "apgd"])):
         values = {f"{name}_{key}": float(rng.random()) for name in names for key in SCORES}
         write_json(root / f"metrics/{file}.json", values)
@@ -200,6 +201,57 @@ def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
         for epsilon in (0.0, 0.01):
             assert f"{table.f1[variant, 'fgsm', epsilon]:.3f}" in said
     assert "trained on images attacked in 1 step at ε = 0.01" in page
+
+
+def test_one_training_of_each_says_that_it_cannot_tell(page):
+    assert "Each variant was trained once." in page and "dvc exp run -S train.repeats=3" in page
+    assert "Table S6" not in page
+
+
+@pytest.fixture
+def repeated(tmp_path) -> tuple[str, dict[str, list[float]]]:
+    """The page of a study of three repeats, and the scores in them; one variant is left from another."""
+    root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
+    means = dict(zip(paper.VARIANTS, (0.3, 0.84, 0.83, 0.7, 0.25, 0.8, 0.75, 0.7), strict=True))
+    luck = {"scratch": (0.0, 0.01, 0.02), "pretrained": (0.02, 0.0, 0.01), "freeze6": (0.01, 0.03, 0.0)}
+    scores = {
+        variant: [mean + each for each in luck.get(variant.partition("-")[2], (0, 0.01, 0.01))]
+        for variant, mean in means.items()
+    }
+    for variant, values in scores.items():
+        path = root / f"metrics/train/{variant}.json"
+        spread = {"val_f1_mean": float(np.mean(values)), "val_f1_std": float(np.std(values, ddof=1))}
+        write_json(path, json.loads(path.read_text()) | spread | {"val_f1_repeats": values})
+    train = SETTINGS.train.model_copy(update={"repeats": 3})
+    return report.build(SETTINGS.model_copy(update={"train": train}), root), scores
+
+
+def test_repeats_are_mean_and_deviation_in_table_2(repeated):
+    page, scores = repeated
+    second = table(page, "Table 2")
+    for variant, values in scores.items():
+        name = variant.replace("resnet", "ResNet-").replace("-", " ").replace("ResNet ", "ResNet-")
+        [row] = re.findall(rf'<th scope="row">{name}(?: ★)?</th>.*?</tr>', second, re.S)
+        shown = re.sub(r"<[^>]*>", "", row)
+        assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in shown
+    assert len(re.findall("±", second)) == len(scores) + 1  # and in the caption
+    [best] = re.findall(r'<td class="best">(.*?)</td>', second)
+    assert "resnet18-pretrained.json:val_f1_mean" in best
+    assert "ResNet-18 (pretrained) has the highest" in page and "in the mean over 3 trainings" in page
+
+
+def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
+    page, scores = repeated
+    rows = re.findall(r"<tr.*?</tr>", table(page, "Table S6").partition("<tbody>")[2], re.S)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+    assert len(cells) == 6 + 6 + 4
+    told = {(higher, lower): answer for higher, lower, *_, answer in cells}
+    assert told["ResNet-18 pretrained", "ResNet-18 scratch"] == "yes"
+    assert told["ResNet-18 pretrained", "ResNet-18 freeze6"] == "no"
+    assert "Of 16 pairs" in page and "Each variant was trained once" not in page
+    gaps = np.subtract(scores["resnet18-pretrained"], scores["resnet18-scratch"])
+    [row] = [row for row in cells if row[:2] == ["ResNet-18 pretrained", "ResNet-18 scratch"]]
+    assert row[2] == f"{gaps.mean():+.3f}"
 
 
 def test_equal_files_give_equal_bytes(page, small):
