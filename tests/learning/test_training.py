@@ -75,7 +75,7 @@ def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
 
 
 def test_a_run_learns(sets):
-    _, epochs = fit(sets, epochs=10)
+    _, epochs = fit(sets, epochs=3)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert [epoch.lr for epoch in epochs] == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
     losses = [epoch.train_loss for epoch in epochs]
