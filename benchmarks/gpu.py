@@ -351,7 +351,7 @@ def _layout(model: torch.nn.Module) -> torch.memory_format:
 
 @contextmanager
 def _as_peers_compute() -> Iterator[None]:
-    """Inside, nothing need be reproducible, and cuDNN looks for its fastest algorithm, as in timm's script."""
+    """Inside, nothing need be reproducible, and cuDNN seeks its fastest algorithm, as in timm's script."""
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = True
     try:
