@@ -6,12 +6,13 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from carcls.data import images
+from carcls.data import archive, augment, images
 from carcls.data.sources import demo
 
 
@@ -40,6 +41,38 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield member.name, file.read()
 
 
+def spread(path: Path, count: int) -> list[Path]:
+    """`count` JPEGs, evenly spread over the class folders in `path`."""
+    found = sorted(path.rglob("*.jpg"))
+    if len(found) < count:
+        sys.exit(f"{path} holds {len(found)} .jpg files, not the {count} that are asked for.")
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def write_folder(folder: Path, photographs: list[Path]) -> None:
+    """`photographs` under the folders of their classes, as ImageFolder wants them."""
+    for number, photograph in enumerate(photographs):
+        target = folder / photograph.parent.name / f"{number:05}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(photograph.read_bytes())
+
+
+def write_archive(tar: Path, photographs: list[Path], size: int) -> None:
+    """`photographs`, of which some may be the same, as the stage `augment` keeps originals."""
+    classes = sorted({photograph.parent.name for photograph in photographs})
+    numbered = sorted((photograph.parent.name, i, photograph) for i, photograph in enumerate(photographs))
+    with archive.create(tar, augment.COLUMNS) as writer:
+        for name, number, photograph in numbered:
+            row = {"label": classes.index(name), "class": name, "source": photograph.name, "operations": ""}
+            writer.add(f"{name}/{number:05}.jpg", _rescaled(photograph, size), **row)
+
+
+@cache
+def _rescaled(photograph: Path, size: int) -> bytes:
+    image = images.resize(images.decode(photograph.read_bytes(), photograph.name), size)
+    return images.encode(image, 95)
+
+
 def described(files: list[bytes], origin: str) -> str:
     """`files` in words: how many, from where, and their median size."""
     shapes = [images.decode(data, origin).shape[:2] for data in files]
@@ -58,9 +91,9 @@ def machine() -> str:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table, each of `rows` as it comes."""
     header = list(header)
-    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}", flush=True)
     for row in rows:
-        print(f"| {' | '.join(map(str, row))} |")
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
     print(flush=True)

@@ -26,11 +26,11 @@ from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
 
-from benchmarks.common import machine, table
+from benchmarks.common import machine, spread, table, write_archive, write_folder
+from benchmarks.peers import LR, WEIGHT_DECAY, Task, loop, plain, timm
 from carcls import process
-from carcls.data import archive, augment, images
 
-BATCH_SIZE, LR, WEIGHT_DECAY = 32, 1e-3, 0.01
+BATCH_SIZE = 32
 
 # What process.set_up sets (determinism, memory) is ours alone: our contenders call it, the peers do not.
 
@@ -55,36 +55,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", type=Path, help="safetensors that accuracy starts from (none: scratch)")
     parser.add_argument("--workers", type=int, default=0, help="DataLoader processes of the peers")
     return parser.parse_args()
-
-
-# --- Photographs
-
-
-def _photographs(path: Path, count: int) -> list[Path]:
-    """`count` JPEGs, evenly spread over `path`."""
-    found = sorted(path.rglob("*.jpg"))
-    if len(found) < count:
-        sys.exit(f"{path} holds {len(found)} .jpg files, not the {count} that are asked for.")
-    return [found[i * len(found) // count] for i in range(count)]
-
-
-def _write_folder(folder: Path, photographs: list[Path]) -> None:
-    """`photographs` under the folders of their classes, as ImageFolder wants them."""
-    for number, photograph in enumerate(photographs):
-        target = folder / photograph.parent.name / f"{number:05}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(photograph.read_bytes())
-
-
-def _write_archive(tar: Path, photographs: list[Path], size: int) -> None:
-    """`photographs` as the stage `augment` keeps originals."""
-    classes = sorted({photograph.parent.name for photograph in photographs})
-    numbered = sorted((photograph.parent.name, i, photograph) for i, photograph in enumerate(photographs))
-    with archive.create(tar, augment.COLUMNS) as writer:
-        for name, number, photograph in numbered:
-            image = images.resize(images.decode(photograph.read_bytes(), photograph.name), size)
-            row = {"label": classes.index(name), "class": name, "source": photograph.name, "operations": ""}
-            writer.add(f"{name}/{number:05}.jpg", images.encode(image, 95), **row)
 
 
 # --- Contenders: the seconds to read and train on folder/NAME (carcls: NAME-SIZE.tar).
@@ -127,65 +97,14 @@ def _recipe(frozen: int, epochs: int, precision: str = "auto", seed: int = 1):
     )
 
 
-def _plain(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
-    import torch
-    from torchvision import datasets, models, transforms
-
-    steps = [
-        transforms.Resize((size, size)),
-        transforms.ToTensor(),
-        transforms.Normalize([0.5] * 3, [0.5] * 3),
-    ]
+def _peer(
+    build: Callable, folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0
+) -> float:
     start = time.perf_counter()
-    data = datasets.ImageFolder(folder / name, transforms.Compose(steps))
-    loader = torch.utils.data.DataLoader(data, BATCH_SIZE, shuffle=True, num_workers=workers)
-    model = models.resnet18(num_classes=len(data.classes))
-    for layer in list(model.children())[:frozen]:
-        layer.requires_grad_(False)
-    _loop(model, loader, torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY), epochs)
-    return time.perf_counter() - start
-
-
-def _timm(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
-    import torch
-    from timm import create_model
-    from timm.data import create_dataset, create_loader
-    from timm.optim import create_optimizer_v2
-
-    start = time.perf_counter()
-    data = create_dataset("", str(folder / name))
-    loader = create_loader(
-        data,
-        input_size=(3, size, size),
-        batch_size=BATCH_SIZE,
-        is_training=True,
-        no_aug=True,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        use_prefetcher=False,  # it is for CUDA
-        device=torch.device("cpu"),
-    )
-    model = create_model("resnet18", num_classes=len(data.reader.class_to_idx))
-    optimizer = create_optimizer_v2(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY)
-    _loop(model, loader, optimizer, epochs)
-    return time.perf_counter() - start
-
-
-def _loop(model, loader, optimizer, epochs: int) -> None:
-    """The loop that PyTorch's tutorials teach."""
-    from torch.nn.functional import cross_entropy
-
-    model.train()
+    peer = build(Task(folder / name, size, BATCH_SIZE, frozen=frozen, workers=workers))
     for _ in range(epochs):
-        running_loss = 0.0
-        for batch, labels in loader:
-            optimizer.zero_grad()
-            loss = cross_entropy(model(batch), labels)
-            loss.backward()
-            optimizer.step()
-            running_loss += loss.item()
+        loop(*peer)
+    return time.perf_counter() - start
 
 
 def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, workers: int = 0) -> float:
@@ -239,7 +158,11 @@ def _race(contenders: dict[str, Callable], arguments: tuple, rounds: int) -> dic
 
 
 def _epoch(arguments: argparse.Namespace, folder: Path) -> None:
-    peers = {"plain PyTorch": _plain, "timm": _timm, "fastai": _fastai}
+    peers: dict[str, Callable] = {
+        "plain PyTorch": partial(_peer, plain),
+        "timm": partial(_peer, timm),
+        "fastai": _fastai,
+    }
     contenders = {"carcls": _carcls} | {
         name: partial(train, workers=arguments.workers) for name, train in peers.items()
     }
@@ -263,13 +186,13 @@ def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
     _write(folder, arguments, count)
     contenders: dict[str, Callable] = {
         "carcls": _carcls,
-        "plain PyTorch": partial(_plain, workers=arguments.workers),
+        "plain PyTorch": partial(_peer, plain, workers=arguments.workers),
     }
     rows = []
     for frozen in (8, 6):
         seconds = _race(contenders, (folder, size, arguments.epochs, frozen), 1)
-        ours, plain = (median(seconds[name]) for name in contenders)
-        rows.append((f"freeze{frozen}", f"{ours:.1f}", f"{plain:.1f}", f"{plain / ours:.1f} times"))
+        ours, theirs = (median(seconds[name]) for name in contenders)
+        rows.append((f"freeze{frozen}", f"{ours:.1f}", f"{theirs:.1f}", f"{theirs / ours:.1f} times"))
     print(
         f"\n{arguments.epochs} epochs of {count} photographs at {size} pixels with frozen layers, seconds:\n"
     )
@@ -289,7 +212,7 @@ def _parts(arguments: argparse.Namespace, folder: Path) -> None:
         subprocess.run([sys.executable, "-c", statement], check=True)
         rows.append((f"start-up: `{statement}`", f"{time.perf_counter() - start:.2f} s"))
     for size in arguments.sizes:
-        _write_archive(folder / "parts.tar", _photographs(arguments.path, 256), size)
+        write_archive(folder / "parts.tar", spread(arguments.path, 256), size)
         start = time.perf_counter()
         test = ArchiveSet(folder / "parts.tar")
         rows.append((f"{size} pixels: open and decode an archive", _rate(start, len(test))))
@@ -321,7 +244,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
     size = arguments.sizes[0]
     photographs = sorted(arguments.path.rglob("*.jpg"))
     for name, part in (("train", [p for i, p in enumerate(photographs) if i % 3]), ("val", photographs[::3])):
-        _write_archive(folder / f"{name}.tar", part, size)
+        write_archive(folder / f"{name}.tar", part, size)
     train, val = ArchiveSet(folder / "train.tar"), ArchiveSet(folder / "val.tar")
     rows = []
     for precision in ("bf16", "fp32"):
@@ -342,10 +265,10 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
 def _write(folder: Path, arguments: argparse.Namespace, count: int) -> None:
     """The photographs to train on, those to warm up and those to validate, as folders and as archives."""
     for name, number in (("train", count), ("warm", 64), ("val", 2)):
-        chosen = _photographs(arguments.path, number)
-        _write_folder(folder / name, chosen)
+        chosen = spread(arguments.path, number)
+        write_folder(folder / name, chosen)
         for size in arguments.sizes:
-            _write_archive(folder / f"{name}-{size}.tar", chosen, size)
+            write_archive(folder / f"{name}-{size}.tar", chosen, size)
 
 
 SECTIONS = {"epoch": _epoch, "frozen": _frozen, "parts": _parts, "accuracy": _accuracy}

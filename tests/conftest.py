@@ -22,6 +22,8 @@ from carcls.data.split import assign
 from carcls.files import write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
+# where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
+DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
 SHRUNKEN = {
@@ -37,6 +39,10 @@ SHRUNKEN = {
     ("train", "precision"): "fp32",
     ("fgsm", "sweep"): [0.0, 0.05],
 }
+
+of_the_cpu = pytest.mark.skipif(
+    DEVICE != "cpu", reason="its tolerance was measured on the CPU, and is its alone"
+)
 
 
 def shrunken(changes: dict | None = None) -> params.Params:

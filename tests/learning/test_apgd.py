@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import DEVICE
 
 from carcls.learning import attack
 from carcls.learning.apgd import _checkpoints, apgd, towards
@@ -8,7 +9,7 @@ from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build
 from carcls.params import Attack
 
-CPU = torch.device("cpu")
+ON = torch.device(DEVICE)
 EPSILON = 0.002
 
 
@@ -22,7 +23,7 @@ def sure(model, data):
     """`test` under labels that the model gives, so that every answer is right."""
     test = ArchiveSet(data / "images/test.tar")
     images = test.read(range(len(test)))
-    return ImageSet(images, predict(model, test, CPU).argmax(1))
+    return ImageSet(images, predict(model, test, ON).argmax(1))
 
 
 def held(logits, images) -> float:
@@ -31,21 +32,21 @@ def held(logits, images) -> float:
 
 def test_it_leaves_less_than_pgd_and_nothing_that_was_wrong(model, sure):
     settings = Attack(steps=10, step_size=EPSILON / 4, restarts=1, apgd_steps=0)
-    by_pgd = held(attack.pgd(model, sure, EPSILON, settings, CPU, seed=1), sure)
-    answers = apgd(model, sure, EPSILON, 10, CPU, seed=1)
+    by_pgd = held(attack.pgd(model, sure, EPSILON, settings, ON, seed=1), sure)
+    answers = apgd(model, sure, EPSILON, 10, ON, seed=1)
     assert 0 < held(answers, sure) <= by_pgd < 1
-    assert torch.equal(answers, apgd(model, sure, EPSILON, 10, CPU, seed=1))
+    assert torch.equal(answers, apgd(model, sure, EPSILON, 10, ON, seed=1))
     wrong = ImageSet(sure.read(range(len(sure))), (sure.labels + 1) % 12)
-    assert torch.equal(apgd(model, wrong, EPSILON, 10, CPU, seed=1), predict(model, sure, CPU))
+    assert torch.equal(apgd(model, wrong, EPSILON, 10, ON, seed=1), predict(model, sure, ON))
 
 
 def test_it_stays_within_epsilon_and_the_range(model, sure):
     seen = []
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     one = ImageSet(sure.read([0]), sure.labels[:1])
-    apgd(model, one, EPSILON, 12, CPU, seed=1)
+    apgd(model, one, EPSILON, 12, ON, seed=1)
     hook.remove()
-    pixels, moved = one.read([0]).float() / 255, torch.cat(seen) / 2 + 0.5
+    pixels, moved = one.read([0]).float() / 255, torch.cat(seen).cpu() / 2 + 0.5
     assert (moved - pixels).abs().max() <= EPSILON + 1e-6 and moved.min() >= 0 and moved.max() <= 1
 
 

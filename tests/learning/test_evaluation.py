@@ -3,16 +3,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import DEVICE
 
 from carcls.learning import attack
 from carcls.learning.evaluation import confusion, entropy, per_class, predict, predictions, scores
 from carcls.learning.example import example_rows
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build, normalise
-from carcls.learning.perturbation import descend, gradient_sign, perturb
+from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 from carcls.params import Attack
 
-CPU = torch.device("cpu")
+ON = torch.device(DEVICE)
 LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]))
 LABELS = torch.tensor([0, 1, 1, 2])
 
@@ -24,7 +25,7 @@ def test_set(data):
 
 @pytest.fixture(scope="module")
 def model():
-    return build("resnet18", 12, seed=1).eval()
+    return build("resnet18", 12, seed=1).eval().to(ON)
 
 
 def test_scores_are_those_worked_out_by_hand():
@@ -68,15 +69,15 @@ def test_predictions_name_each_image_and_how_sure_the_answer_is():
 
 
 def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
-    pixels = test_set.read(range(4)).float() / 255
-    labels = test_set.labels[:4]
+    pixels = test_set.read(range(4)).to(ON).float() / 255
+    labels = test_set.labels[:4].to(ON)
     model.requires_grad_(False)
     sign = gradient_sign(model, pixels, labels)
     attacked = perturb(pixels, sign, 0.01)
     assert attacked.min() >= 0 and attacked.max() <= 1
     moved = (attacked - pixels).abs()
     inside = (pixels > 0.01) & (pixels < 0.99) & (sign != 0)
-    assert moved[inside].numpy() == pytest.approx(0.01, abs=1e-6)
+    assert moved[inside].cpu().numpy() == pytest.approx(0.01, abs=1e-6)
     with torch.no_grad():
         before, after = (
             torch.nn.functional.cross_entropy(model(normalise(x)), labels) for x in (pixels, attacked)
@@ -89,21 +90,21 @@ def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
 def sure(model, test_set):
     """The model, turned to answer its own answers: `test_set` under labels that it gives."""
     images = test_set.read(range(len(test_set)))
-    return ImageSet(images, predict(model, test_set, CPU).argmax(1))
+    return ImageSet(images, predict(model, test_set, ON).argmax(1))
 
 
 def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
     seen = []
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    left = attack.noise(model, sure, 0.02, CPU, seed=1)
+    left = attack.noise(model, sure, 0.02, ON, seed=1)
     hook.remove()
-    pixels, moved = sure.read(range(len(sure))).float() / 255, torch.cat(seen) / 2 + 0.5
+    pixels, moved = sure.read(range(len(sure))).float() / 255, torch.cat(seen).cpu() / 2 + 0.5
     inside = (pixels > 0.02) & (pixels < 0.98)
     assert torch.allclose((moved - pixels).abs()[inside], torch.tensor(0.02), atol=1e-5)
     assert 0.45 < ((moved > pixels)[inside]).float().mean() < 0.55
-    assert torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=1))
-    assert not torch.equal(left, attack.noise(model, sure, 0.02, CPU, seed=2))
-    of_fgsm = attack.attack(model, sure, [0.0, 0.02], CPU)
+    assert torch.equal(left, attack.noise(model, sure, 0.02, ON, seed=1))
+    assert not torch.equal(left, attack.noise(model, sure, 0.02, ON, seed=2))
+    of_fgsm = attack.attack(model, sure, [0.0, 0.02], ON)
     clean, noisy, attacked = (
         scores(logits, sure.labels)["loss"] for logits in (of_fgsm[0.0], left, of_fgsm[0.02])
     )
@@ -111,23 +112,23 @@ def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
 
 
 def test_pgd_stays_within_epsilon_and_is_at_least_as_strong_as_fgsm(model, sure):
-    pixels = sure.read(range(len(sure))).float() / 255
+    pixels, labels = sure.read(range(len(sure))).to(ON).float() / 255, sure.labels.to(ON)
     settings = Attack(steps=10, step_size=0.004, restarts=1, apgd_steps=0)
-    start = torch.rand(pixels.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    start = draw(pixels.shape, 1, "a test").to(ON)
     moved = descend(
-        model.requires_grad_(False), pixels, sure.labels, start, epsilon=0.01, steps=10, step_size=0.004
+        model.requires_grad_(False), pixels, labels, start, epsilon=0.01, steps=10, step_size=0.004
     )
     assert (moved - pixels).abs().max() <= 0.01 + 1e-6 and 0 <= moved.min() and moved.max() <= 1
-    fast = attack.attack(model, sure, [0.01], CPU)[0.01]
-    slow = attack.pgd(model, sure, 0.01, settings, CPU, seed=1)
+    fast = attack.attack(model, sure, [0.01], ON)[0.01]
+    slow = attack.pgd(model, sure, 0.01, settings, ON, seed=1)
     assert scores(slow, sure.labels)["loss"] > scores(fast, sure.labels)["loss"]
-    assert torch.equal(slow, attack.pgd(model, sure, 0.01, settings, CPU, seed=1))
+    assert torch.equal(slow, attack.pgd(model, sure, 0.01, settings, ON, seed=1))
 
 
 def test_more_restarts_leave_no_image_better_off(model, sure):
     def lead(restarts: int) -> torch.Tensor:
         settings = Attack(steps=2, step_size=0.004, restarts=restarts, apgd_steps=0)
-        logits = attack.pgd(model, sure, 0.01, settings, CPU, seed=1)
+        logits = attack.pgd(model, sure, 0.01, settings, ON, seed=1)
         right = torch.nn.functional.one_hot(sure.labels, logits.shape[1]).bool()
         return logits.masked_fill(right, -torch.inf).amax(1) - logits[right]
 
@@ -135,8 +136,8 @@ def test_more_restarts_leave_no_image_better_off(model, sure):
 
 
 def test_epsilon_zero_gives_the_clean_scores_exactly(model, test_set):
-    attacked = attack.attack(model, test_set, [0.0, 0.05], CPU)
-    assert torch.equal(attacked[0.0], predict(model, test_set, CPU))
+    attacked = attack.attack(model, test_set, [0.0, 0.05], ON)
+    assert torch.equal(attacked[0.0], predict(model, test_set, ON))
     assert not torch.equal(attacked[0.05], attacked[0.0])
     rows = attack.sweep(attacked, test_set.labels)
     assert rows["epsilon"].tolist() == [0, 0.05]
@@ -145,8 +146,8 @@ def test_epsilon_zero_gives_the_clean_scores_exactly(model, test_set):
 
 def test_examples_follow_a_class_to_its_rank_under_attack(model, test_set):
     classes = test_set.classes
-    [example] = attack.examples(model, test_set, [3], ["x.jpg"], classes, 0.05, CPU)
-    logits = attack.attack(model, test_set, [0.0, 0.05], CPU)
+    [example] = attack.examples(model, test_set, [3], ["x.jpg"], classes, 0.05, ON)
+    logits = attack.attack(model, test_set, [0.0, 0.05], ON)
     order = logits[0.05][3].argsort(descending=True).tolist()
     assert example.before[0][0] == classes[logits[0.0][3].argmax()]
     assert [name for name, _ in example.after] == [classes[place] for place in order[:3]]
