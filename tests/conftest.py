@@ -23,7 +23,7 @@ from carcls.files import write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CODE = ["carcls", "stages", "cluster", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
+CODE = "carcls stages cluster dvc.yaml params.yaml .dvcignore .gitignore data models .dvc".split()
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,
