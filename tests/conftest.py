@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
 DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CODE = ["carcls", "stages", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "data", "models", ".dvc"]
+CODE = "carcls stages cluster dvc.yaml params.yaml .dvcignore .gitignore data models .dvc".split()
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,

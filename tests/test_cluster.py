@@ -1,0 +1,131 @@
+"""cluster/ on a real Slurm of this machine: two nodes, eight cells, two of them sent back into the queue."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
+pytestmark = [
+    pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason="slurm-wlm and munge are not installed"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="Slurm's daemons want to be started by root"),
+]
+CONFIGURATION = """\
+ClusterName=carcls
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=socket={folder}/munge.socket,cred_expire=5 # a job comes back from the queue after so many seconds
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+ProctrackType=proctrack/linuxproc # no cgroups: this may be a container
+TaskPlugin=task/none
+SelectType=select/linear
+SlurmdParameters=config_overrides # nodes of any size
+KillWait=2
+NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus}
+NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus}
+PartitionName=both Nodes=one,two Default=YES
+"""
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+
+
+def done(folder: Path, *command: str, **environment: str) -> str:
+    result = run(folder, *command, **environment)
+    assert result.returncode == 0, result.stderr + result.stdout
+    return result.stdout
+
+
+@pytest.fixture
+def slurm(tmp_path) -> Iterator[dict[str, str]]:
+    """What the environment of its commands needs.
+
+    Its nodes have as many cores as the study was computed with: the number of threads decides the last bits.
+    """
+    folder = tmp_path / "slurm"
+    (folder / "state").mkdir(parents=True)
+    key, path = folder / "munge.key", folder / "slurm.conf"
+    key.write_bytes(os.urandom(64))
+    key.chmod(0o600)
+    host, cpus = socket.gethostname().split(".")[0], torch.get_num_threads()
+    path.write_text(CONFIGURATION.format(folder=folder, host=host, ports=free_ports(3), cpus=cpus))
+    # two trainings share the cores here: threads that wait must not keep one busy
+    environment = {"SLURM_CONF": str(path), "OMP_WAIT_POLICY": "passive"}
+    munge = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "seed", "log")]
+    daemons = {
+        "munged": ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *munge],
+        "slurmctld": ["slurmctld", "-D"],
+        "one": ["slurmd", "-D", "-N", "one"],
+        "two": ["slurmd", "-D", "-N", "two"],
+    }
+
+    def says(expected: str, *command: str) -> Callable[[], bool]:
+        return lambda: run(folder, *command, **environment).stdout.strip() == expected
+
+    with ExitStack() as stack:
+        for name, command in daemons.items():
+            output = stack.enter_context((folder / f"{name}.log").open("w"))
+            process = subprocess.Popen(command, env=os.environ | environment, stdout=output, stderr=output)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            if name == "munged":
+                wait_until((folder / "munge.socket").exists, "munged", 60)
+        wait_until(says("2", "sinfo", "--noheader", "--states=idle", "--format=%D"), "two nodes", 60)
+        yield environment
+        run(folder, "scancel", "--user=root", **environment)
+        wait_until(says("", "squeue", "--noheader"), "the end of every job", 60)
+
+
+def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm, tmp_path):
+    folder, lock = tmp_path / "clone", tmp_path / "clone/dvc.lock"
+    done(tmp_path, "git", "clone", "--quiet", str(study), str(folder))
+    done(folder, "dvc", "cache", "dir", "--local", str(study / ".dvc/cache"))
+    done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
+    lock.write_text(re.sub(r"md5: \w+", f"md5: {'f' * 32}", lock.read_text()))  # each entry is written anew
+
+    submitted = done(folder, "cluster/study.sh", "2", **slurm)
+    train, finish = re.search(r"train (\d+) with 8 cells, finish (\d+)", submitted).groups()
+
+    def log(job: str) -> str:
+        path = folder / f"logs/slurm/{job}.log"
+        return path.read_text() if path.exists() else ""
+
+    def back_in_the_queue(task: int, once: str, *command: str) -> None:
+        wait_until(lambda: once in log(f"train-{train}_{task}"), f"{once} of task {task}", 300)
+        done(folder, *command, f"{train}_{task}", **slurm)
+
+    back_in_the_queue(4, "epoch 1:", "scontrol", "requeue")  # as when it is preempted, or its node is lost
+    # as when its time is nearly up; to Slurm the last task's number is that of the whole array
+    back_in_the_queue(7, "Running stage", "scancel", "--batch", "--signal=USR1")
+    wait_until(lambda: not done(folder, "squeue", "--noheader", **slurm), "the end of the study", 600)
+
+    assert done(folder, "git", "status", "--porcelain") == ""
+    assert "going on after epoch 1" in log(f"train-{train}_4")
+    logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
+    assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 3]
+    assert re.findall(r"Running stage '(.+?)'", logs[-1]) == ["evaluate", "fgsm", "robustness"]  # the report is cached
+    assert not list((folder / ".carcls/checkpoints").iterdir())
