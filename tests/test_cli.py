@@ -126,6 +126,22 @@ def test_attack_draws_figure_5_and_says_what_became_of_the_answers(model, pictur
         cli.main(["attack", str(model), *images[:1] * 21])
 
 
+def test_an_attack_has_a_target_and_the_answer_is_to_the_rounded_picture(model, pictures, tmp_path, capsys):
+    target = load_model(model)[1].classes[-1]
+    attack = ["attack", str(model), str(pictures / "a.jpg"), "--out", str(tmp_path / "attacked.png")]
+    pgd = ["--attack", "pgd", "--steps", "5", "--target", target]
+    cli.main([*attack, *pgd, "--epsilon", "0.05"])
+    _, aimed, _ = capsys.readouterr().out.splitlines()
+    assert aimed.startswith(f"a.jpg: target {target} ")
+    was, became = re.findall(r"0\.\d{4}", aimed)
+    assert float(became) > float(was)
+    cli.main([*attack, *pgd, "--epsilon", "0.0019"])  # under half of 1/255
+    answers, aimed, _ = capsys.readouterr().out.splitlines()
+    before, after, unrounded = re.findall(r"0\.\d{4}", answers)
+    assert before == after != unrounded
+    assert len(set(re.findall(r"0\.\d{4}", aimed))) == 1
+
+
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
     (pictures / "empty").mkdir()
     images = [pictures / name for name in ("notes.txt", "empty", "a.jpg", "none.jpg")]
@@ -158,6 +174,17 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
         (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
         (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr: write KEY=VALUE"),
         (["attack", "{model}", "{pictures}/notes.txt"], "not an image this reads"),
+        (["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"], "Epsilon is 2.0: it takes"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--attack", "pgd", "--steps", "0"],
+            "steps is 0: it takes",
+        ),
+        (["attack", "{model}", "{pictures}/a.jpg", "--steps", "5"], "add --attack pgd"),
+        (["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"], "has no target"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--target", "tesla model s"],
+            "the class 'tesla model s': the nearest of its 12 are 'Tesla Model S Sedan 2012', ",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, arguments, says):

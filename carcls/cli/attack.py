@@ -1,9 +1,10 @@
-"""`carcls attack`: pictures under FGSM, as the paper's Figure 5."""
+"""`carcls attack`: pictures under FGSM, PGD or noise, as the paper's Figure 5."""
 
 import argparse
 
 from carcls.cli.pictures import files, read
 from carcls.errors import InputError
+from carcls.learning.example import STEPS, Means
 from carcls.process import set_up
 
 MOST = 20  # rows of the figure
@@ -12,17 +13,27 @@ MOST = 20  # rows of the figure
 def run(arguments: argparse.Namespace) -> None:
     from carcls.files import write_bytes
     from carcls.learning.inference import Classifier
+    from carcls.results.settings import preset
     from carcls.study.figures import fgsm_examples, png
+    from carcls.study.wording import score
 
     paths = files(arguments.images)
     if len(paths) > MOST:
         raise InputError(f"The figure has a row a picture, {MOST} at most: name fewer than {len(paths)}.")
+    if arguments.steps is not None and arguments.attack != "pgd":
+        raise InputError("--steps are PGD's: add --attack pgd, or leave them out.")
+    steps = STEPS if arguments.steps is None else arguments.steps
+    means = Means(arguments.attack, arguments.epsilon, steps, arguments.target)
     set_up()
     classifier = Classifier.load(arguments.model)
     images = [(classifier.prepare(read(path), str(path)), path.name) for path in paths]
-    rows = [classifier.attack(image, name, arguments.epsilon) for image, name in images]
-    for row in rows:
-        (before, sure), (after, then) = row.before[0], row.after[0]
-        print(f"{row.name}: {before} {sure:.4f} -> {after} {then:.4f}")
-    write_bytes(arguments.out, png(fgsm_examples(rows)))
+    trials = [classifier.attack(image, name, means, preset().seed) for image, name in images]
+    for trial in trials:
+        answers = trial.row.before[0], trial.row.after[0], trial.unrounded
+        before, after, unrounded = (f"{name} {score(probability)}" for name, probability in answers)
+        print(f"{trial.row.name}: {before} -> {after} (not rounded: {unrounded})")
+        if trial.target:
+            name, first, then = trial.target
+            print(f"{trial.row.name}: target {name} {score(first)} -> {score(then)}")
+    write_bytes(arguments.out, png(fgsm_examples([trial.row for trial in trials])))
     print(arguments.out)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
+from carcls.learning.example import KINDS, STEPS
 from carcls.process import set_up
 from carcls.results.settings import preset
 
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", help="a model of a folder of classes, and its report"))
     _add_evaluate(commands.add_parser("evaluate", help="scores and report of a model on other photographs"))
     _add_predict(commands.add_parser("predict", help="the most probable classes of images"))
-    _add_attack(commands.add_parser("attack", help="images under FGSM, as a picture"))
+    _add_attack(commands.add_parser("attack", help="images under FGSM, PGD or noise, as a picture"))
 
     export = commands.add_parser("export", help="a model as ONNX")
     export.add_argument("model", type=Path, metavar="MODEL")
@@ -109,9 +110,12 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
     epsilon = preset().fgsm.epsilon
     _add_model(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
+    parser.add_argument("--attack", choices=KINDS, default="fgsm", help="noise: the control (default: fgsm)")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"of PGD (default: {STEPS})")
+    parser.add_argument("--target", metavar="CLASS", help="to be answered (default: any but the answer)")
     parser.add_argument(
         "--epsilon",
-        type=_epsilon,
+        type=float,
         default=epsilon,
         metavar="E",
         help=f"how far each value of [0, 1] may move (default: {epsilon})",
@@ -126,13 +130,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
-
-
-def _epsilon(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ From the ground up: a module imports only those before it.
     example       one attacked image with its answers before and after, without tensors
     attack        the Fast Gradient Sign Method, noise and PGD
     apgd          Auto-PGD
+    trial         one picture attacked and answered as it is shown
     gradcam       where a model looks
     doubts        which labels to doubt
     inference     a trained model on pictures of one's own

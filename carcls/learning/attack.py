@@ -133,24 +133,39 @@ def examples(
     with torch.inference_mode():
         before = model(normalise(pixels)).softmax(1).cpu()
         after = model(normalise(adversarial)).softmax(1).cpu()
-    rows = []
-    for row, label in enumerate(labels.tolist()):
-        top = before[row].topk(min(3, len(classes))).indices
-        order = after[row].argsort(descending=True, stable=True)
-        rows.append(
-            Example(
-                name=names[row],
-                actual=classes[label],
-                epsilon=epsilon,
-                original=_to_image(pixels[row]),
-                noise=sign[row].permute(1, 2, 0).to(torch.int8).cpu().numpy(),
-                adversarial=_to_image(adversarial[row]),
-                before=[(classes[place], before[row, place].item()) for place in top],
-                after=[(classes[place], after[row, place].item()) for place in order[: len(top)]],
-                rank_after=[int((order == place).nonzero()) + 1 for place in top],
-            )
-        )
-    return rows
+    parts = zip(names, labels.tolist(), pixels, sign, adversarial, before, after, strict=True)
+    return [example(name, classes, label, epsilon, *tensors) for name, label, *tensors in parts]
+
+
+def example(
+    name: str,
+    classes: Sequence[str],
+    label: int,
+    epsilon: float,
+    pixels: Tensor,
+    sign: Tensor,
+    adversarial: Tensor,
+    before: Tensor,
+    after: Tensor,
+) -> Example:
+    """Figure 5's row for one image of the class at `label`.
+
+    `pixels` and `adversarial` are float32 in [0, 1], `sign` is that of what was added, all of them (3, h, w);
+    `before` and `after` are probabilities (classes,).
+    """
+    top = before.topk(min(3, len(classes))).indices
+    order = after.argsort(descending=True, stable=True)
+    return Example(
+        name=name,
+        actual=classes[label],
+        epsilon=epsilon,
+        original=_to_image(pixels),
+        noise=sign.permute(1, 2, 0).to(torch.int8).cpu().numpy(),
+        adversarial=_to_image(adversarial),
+        before=[(classes[place], before[place].item()) for place in top],
+        after=[(classes[place], after[place].item()) for place in order[: len(top)]],
+        rank_after=[int((order == place).nonzero()) + 1 for place in top],
+    )
 
 
 def _to_image(pixels: Tensor) -> np.ndarray:

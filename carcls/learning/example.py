@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from carcls.errors import InputError
+
 if TYPE_CHECKING:  # the page shows an example without a table
     import pandas as pd
+
+
+Kind = Literal["fgsm", "pgd", "noise"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STEPS = 10  # of PGD, where no other number is asked for
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,37 @@ class Example:
     before: list[tuple[str, float]]
     after: list[tuple[str, float]]
     rank_after: list[int]
+
+
+@dataclass(frozen=True)
+class Means:
+    """What is done to a picture. Raises InputError for what cannot be done."""
+
+    kind: Kind
+    epsilon: float  # how far each value of [0, 1] may move
+    steps: int = STEPS  # of PGD
+    target: str | None = None  # the class to be answered; None: any but the answer
+
+    def __post_init__(self) -> None:
+        # the page gives what stands in its boxes, which can be nothing
+        if not isinstance(self.epsilon, int | float) or not 0 <= self.epsilon <= 1:
+            raise InputError(f"Epsilon is {self.epsilon}: it takes a number from 0 to 1.")
+        if self.kind == "pgd" and (not isinstance(self.steps, int) or self.steps < 1):
+            raise InputError(f"The number of PGD's steps is {self.steps}: it takes a whole one from 1 on.")
+        if self.kind == "noise" and self.target is not None:
+            raise InputError("Noise goes nowhere, so it has no target: FGSM and PGD have.")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A picture attacked, and the answers to it.
+
+    In `row`, `after` answers `adversarial` itself: rounded to 8 bits, as a screen and a file have it.
+    """
+
+    row: Example
+    unrounded: tuple[str, float]  # the first class before that rounding
+    target: tuple[str, float, float] | None  # the class aimed at, its probability before and in `after`
 
 
 def example_rows(examples: Sequence[Example]) -> "pd.DataFrame":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from torch import nn
 
 from carcls.data import images
-from carcls.learning.attack import examples
+from carcls.errors import InputError
 from carcls.learning.device import resolve_device
 from carcls.learning.evaluation import predict
-from carcls.learning.example import Example
+from carcls.learning.example import Means, Trial
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import ModelInfo, load_model
+from carcls.learning.trial import attempt
 
 TOP = 15  # classes told (paper, section 6)
 
@@ -64,12 +66,31 @@ class Classifier:
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
         return list(heat(self.model, pixels, answers, self.device).numpy())
 
-    def attack(self, image: np.ndarray, name: str, epsilon: float) -> Example:
-        """Figure 5's row for what `prepare` made: moved by `epsilon` away from the model's own answer."""
-        answer = int(predict(self.model, self._set(image[None]), self.device)[0].argmax())
-        attacked = self._set(image[None], answer)
-        return examples(self.model, attacked, [0], [name], self.info.classes, epsilon, self.device)[0]
+    def attack(self, image: np.ndarray, name: str, means: Means, seed: int) -> Trial:
+        """What `prepare` made under `means`: away from the model's own answer, or towards their target.
 
-    def _set(self, images: np.ndarray, label: int = 0) -> ImageSet:
-        labels = torch.full([len(images)], label)
+        Raises InputError where the model does not know that.
+        """
+        target = None if means.target is None else self._place(means.target)
+        images = self._set(image[None])
+        answer = int(predict(self.model, images, self.device)[0].argmax())
+        pixels = images.read([0]).to(self.device).float() / 255
+        return attempt(self.model, pixels, answer, name, self.info.classes, means, target, seed)
+
+    def _place(self, name: str) -> int:
+        """The place of the class `name`."""
+        if name in self.info.classes:
+            return self.info.classes.index(name)
+
+        def likeness(known: str) -> float:
+            return SequenceMatcher(None, known.casefold(), name.casefold()).ratio()
+
+        nearest = sorted(self.info.classes, key=likeness, reverse=True)[:3]
+        raise InputError(
+            f"The model does not know the class {name!r}: the nearest of its {len(self.info.classes)} are "
+            f"{', '.join(map(repr, nearest))}."
+        )
+
+    def _set(self, images: np.ndarray) -> ImageSet:
+        labels = torch.zeros(len(images), dtype=torch.int64)
         return ImageSet(torch.from_numpy(images).permute(0, 3, 1, 2), labels)

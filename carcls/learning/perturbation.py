@@ -9,11 +9,15 @@ from carcls.learning.model import normalise
 from carcls.seeds import derive
 
 
-def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor) -> Tensor:
-    """Sign of the gradient of the cross-entropy by `pixels` (float32 in [0, 1], (n, 3, h, w)): same shape."""
+def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor, *, targeted: bool = False) -> Tensor:
+    """Sign of the gradient of the cross-entropy by `pixels` (float32 in [0, 1], (n, 3, h, w)): same shape.
+
+    It leads away from `labels`; where `targeted`, towards them: the negative (Kurakin et al. 2017).
+    """
     pixels = pixels.detach().requires_grad_()
     loss = nn.functional.cross_entropy(model(normalise(pixels)).float(), labels, reduction="sum")
-    return torch.autograd.grad(loss, pixels)[0].sign()
+    sign = torch.autograd.grad(loss, pixels)[0].sign()
+    return -sign if targeted else sign
 
 
 def perturb(pixels: Tensor, sign: Tensor, epsilon: float) -> Tensor:
@@ -30,16 +34,17 @@ def descend(
     epsilon: float,
     steps: int,
     step_size: float,
+    targeted: bool = False,
 ) -> Tensor:
     """`pixels` (float32 in [0, 1], (n, 3, h, w)) after projected gradient descent (Madry et al. 2018).
 
-    Begun `epsilon` x `start` from them, `steps` steps of `step_size` along the sign of the gradient, each
-    brought back within `epsilon`.
+    Begun `epsilon` x `start` from them, `steps` steps of `step_size` along `gradient_sign`, each brought
+    back within `epsilon`: away from `labels`, or where `targeted` towards them.
     """
     low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
     adversarial = torch.clamp(pixels + epsilon * start, low, high)
     for _ in range(steps):
-        sign = gradient_sign(model, adversarial, labels)
+        sign = gradient_sign(model, adversarial, labels, targeted=targeted)
         adversarial = torch.clamp(adversarial + step_size * sign, low, high)
     return adversarial
 

@@ -9,7 +9,7 @@ From the ground up: a module imports only those before it.
     models        the models that the page offers
     train_tab     what to train, and how it goes
     predict_tab   a picture and its most probable classes
-    attack_tab    that picture under FGSM
+    attack_tab    that picture under an attack
     compare_tab   the study's variants
     app           the tabs as one page
     server        the page on this machine

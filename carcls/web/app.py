@@ -18,7 +18,7 @@ def build(runs: Runs) -> gr.Blocks:
         with gr.Tab("Predict") as predict:
             model, picture = predict_tab.build()
         with gr.Tab("Attack") as attack:
-            attack_tab.build(attack, model, picture, defaults.fgsm.epsilon)
+            attack_tab.build(attack, model, picture, defaults.fgsm.epsilon, defaults.seed)
         with gr.Tab("Compare") as compare:
             study = compare_tab.build()
         gr.on([page.load, predict.select], predict_tab.refresh, model, model, **QUIET)

@@ -1,4 +1,4 @@
-"""The Attack tab: the picture of the Predict tab under FGSM, the paper's Figure 5 with a slider."""
+"""The Attack tab: the picture of the Predict tab under an attack, the paper's Figure 5 with its options."""
 
 from pathlib import Path
 
@@ -6,33 +6,58 @@ import gradio as gr
 import numpy as np
 
 from carcls.errors import InputError
+from carcls.learning.example import STEPS, Kind, Means
 from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET
 
 EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
 NOTHING = (None,) * 5  # in the place of pictures
+KINDS = [
+    ("FGSM: one step along the gradient", "fgsm"),
+    ("PGD: many small steps", "pgd"),
+    ("Noise: up or down as a coin falls", "noise"),
+]
+AWAY = ("any class but the answer", "")
 
 
-def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) -> None:
-    """Lay out the tab inside the current Blocks; `epsilon` is where the slider starts."""
-    slider = gr.Slider(
-        0,
-        0.1,
-        epsilon,
-        step=0.001,
-        label="Epsilon: how far each pixel value of [0, 1] may move",
-        buttons=["reset"],
-    )
+def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, seed: int) -> None:
+    """Lay out the tab inside the current Blocks; `epsilon` is where its slider starts."""
     with gr.Row():
-        pictures = [_image(label) for label in ("Original", "Sign of the gradient", "Attacked")]
+        kind = gr.Radio(KINDS, value="fgsm", label="Attack")
+        target = gr.Dropdown([AWAY], value="", label="Make it")
+    with gr.Row():
+        slider = gr.Slider(
+            0,
+            0.1,
+            epsilon,
+            step=0.001,
+            label="Epsilon: how far each pixel value of [0, 1] may move",
+            buttons=["reset"],
+        )
+        steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", visible=False, buttons=["reset"])
+    for given in (target, slider, steps):
+        # Gradio knows no class of a model chosen since, and its words for a bad value are not ours
+        given.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    with gr.Row():
+        pictures = [_image(label) for label in ("Original", "Up (white) or down (black)", "Attacked")]
     told = gr.HTML(EMPTY)
     with gr.Row():
         heats = [_image(f"What speaks for the first class {when}") for when in ("before", "after")]
+    model.change(_targets, [model, target], target, **QUIET)
+    kind.change(_options, kind, [steps, target], **QUIET)
+
+    def attack(choice: str | None, path: str | None, kind: Kind, epsilon: float, steps: int, target: str):
+        try:
+            aim = target if target and kind != "noise" else None
+            return _attack(choice, path, Means(kind, epsilon, steps, aim), seed)
+        except InputError as error:
+            return *NOTHING, html.problem(str(error))
+
     gr.on(
-        [tab.select, slider.change],
-        _attack,
-        [model, picture, slider],
+        [tab.select, kind.change, slider.change, steps.change, target.input],
+        attack,
+        [model, picture, kind, slider, steps, target],
         [*pictures, *heats, told],
         trigger_mode="always_last",
         **QUIET,
@@ -42,7 +67,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float) ->
 def _image(label: str) -> gr.Image:
     return gr.Image(
         label=label,
-        format="png",
+        format="png",  # what is shown is what was answered, to the last bit
         interactive=False,
         height=260,
         min_width=300,
@@ -51,18 +76,27 @@ def _image(label: str) -> gr.Image:
     )
 
 
-def _attack(choice: str | None, path: str | None, epsilon: float):
+def _targets(choice: str | None, chosen: str) -> gr.Dropdown:
+    """The classes that there are now; `chosen` stays chosen if it is one of them."""
+    classes = models.classes(choice)
+    return gr.Dropdown([AWAY, *((name, name) for name in classes)], value=chosen if chosen in classes else "")
+
+
+def _options(kind: Kind) -> tuple[gr.Slider, gr.Dropdown]:
+    """Only what the attack has: steps, a target."""
+    return gr.Slider(visible=kind == "pgd"), gr.Dropdown(visible=kind != "noise")
+
+
+def _attack(choice: str | None, path: str | None, means: Means, seed: int):
     if path is None:
         return *NOTHING, EMPTY
-    try:
-        classifier = models.load(choice)
-        image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
-    except InputError as error:
-        return *NOTHING, html.problem(str(error))
+    classifier = models.load(choice)
+    image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
     with models.turn:
-        example = classifier.attack(image, Path(path).name, epsilon)
-        images = [example.original, example.adversarial]
-        heats = classifier.looks(images, [example.before[0][0], example.after[0][0]])
-    noise = ((example.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
+        trial = classifier.attack(image, Path(path).name, means, seed)
+        row = trial.row
+        images = [row.original, row.adversarial]
+        heats = classifier.looks(images, [row.before[0][0], row.after[0][0]])
+    noise = ((row.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
     looked = [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
-    return example.original, noise, example.adversarial, *looked, html.attacked(example)
+    return row.original, noise, row.adversarial, *looked, html.attacked(trial)

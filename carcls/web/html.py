@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup, escape
 
-from carcls.learning.example import Example
+from carcls.learning.example import Trial
 from carcls.study.wording import score
 
 
@@ -54,15 +54,37 @@ def top(classes: Sequence[tuple[str, float]]) -> str:
     return f'<table class="top"><thead>{head}</thead>{rows}</table>'
 
 
-def attacked(example: Example) -> str:
-    """The right half of Figure 5: the first classes before and after, and where the former went."""
-    pairs = zip(example.before, example.after, example.rank_after, strict=True)
+def attacked(trial: Trial) -> str:
+    """The right half of Figure 5: the first classes before and after, and where the former went.
+
+    Below it what became of the class aimed at, and what rounding to 8 bits has to do with all of it.
+    """
+    pairs = zip(trial.row.before, trial.row.after, trial.row.rank_after, strict=True)
     rows = "".join(
         f"<tr><td>{rank}</td>{_named(*before)}<td>{_moved(rank, now)}</td>{_named(*after)}</tr>"
         for rank, (before, after, now) in enumerate(pairs, start=1)
     )
     head = "<tr><th>#</th><th>Before</th><th>Rank</th><th>After</th></tr>"
-    return f'<table class="attacked"><thead>{head}</thead>{rows}</table>'
+    table = f'<table class="attacked"><thead>{head}</thead>{rows}</table>'
+    return table + _aimed(trial) + note(_rounding(trial))
+
+
+def _aimed(trial: Trial) -> str:
+    if trial.target is None:
+        return ""
+    name, before, after = trial.target
+    return note(f"Target: {name}, {score(before)} before and {score(after)} after.")
+
+
+def _rounding(trial: Trial) -> str:
+    row, (name, probability) = trial.row, trial.unrounded
+    moved = np.abs(row.adversarial.astype(np.int16) - row.original).max()
+    went = f"values moved by up to {moved}" if moved else "no value moved: nothing is left of the attack"
+    return (
+        "After is the answer to the picture that you see. A picture has 8 bits for a value: steps of 1/255. "
+        f"Epsilon is {255 * row.epsilon:.2f} steps; rounded to whole ones, {went}. "
+        f"Before rounding, the first class is {name}, {score(probability)}."
+    )
 
 
 def _named(name: str, probability: float) -> str:

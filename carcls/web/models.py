@@ -39,12 +39,25 @@ def _describe(path: Path) -> str:
 
 def load(choice: str | None) -> Classifier:
     """The model of one of `choices`. Raises InputError for any other path and for a file that is none."""
+    path = _known(choice)
+    return _load(path, path.stat().st_mtime_ns)
+
+
+def classes(choice: str | None) -> list[str]:
+    """The classes of such a model; none where `load` raises."""
+    try:
+        return read_info(_known(choice)).classes
+    except InputError:
+        return []
+
+
+def _known(choice: str | None) -> Path:
     if choice is None:
         raise InputError("Choose a model first; `dvc repro` or the Train tab makes one.")
     path = Path(choice)
     if path not in paths():
         raise InputError(f"{choice} is not a model of the study or of a results folder.")
-    return _load(path, path.stat().st_mtime_ns)
+    return path
 
 
 @lru_cache(maxsize=2)

@@ -93,6 +93,22 @@ def sure(model, test_set):
     return ImageSet(images, predict(model, test_set, ON).argmax(1))
 
 
+@pytest.mark.parametrize("steps", [0, 5])
+def test_a_target_is_more_probable_after_an_attack_towards_it(model, test_set, steps):
+    pixels, targets = test_set.read(range(8)).float() / 255, torch.arange(8) + 4
+    model.requires_grad_(False)
+    if steps:
+        sizes = {"epsilon": 0.005, "steps": steps, "step_size": 0.0025}
+        moved = descend(model, pixels, targets, torch.zeros_like(pixels), targeted=True, **sizes)
+    else:
+        moved = perturb(pixels, gradient_sign(model, pixels, targets, targeted=True), 0.005)
+    assert (moved - pixels).abs().max() <= 0.005 + 1e-6
+    before, after = (
+        model(normalise(images)).softmax(1).gather(1, targets[:, None]) for images in (pixels, moved)
+    )
+    assert (after > before).all()
+
+
 def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
     seen = []
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))

@@ -15,10 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import BROWSER, ROOT, draw_shapes, shrunken
+from PIL import Image
 from safetensors.torch import save_file
 
 pytest.importorskip("gradio", reason="the extra web is not installed")
@@ -229,6 +231,49 @@ def test_twenty_predictions_at_once_are_all_answered(server):
     assert len(tables) == 1 and "<table" in tables.pop()
 
 
+def attack(server: str, kind: str, epsilon: float | None, steps: int | None = 10, target: str = "") -> list:
+    """The five pictures of the Attack tab as files, and what it tells."""
+    photo = upload(server, Path("photo.png"))
+    answer = ask(server, "attack", [STUDY_MODEL, photo, kind, epsilon, steps, target])
+    *pictures, told = answer.raise_for_status().json()["data"]
+    return [picture and Path(picture["path"]) for picture in pictures] + [told]
+
+
+@pytest.mark.parametrize("epsilon", [0.0015, 0.01])
+@pytest.mark.parametrize(("kind", "target"), [("fgsm", ""), ("pgd", "{last}"), ("noise", "")])
+def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, target, epsilon):
+    target = target.format(last=load_model(Path(STUDY_MODEL))[1].classes[-1])
+    original, _, attacked, *_, told = attack(server, kind, epsilon, 5, target)
+    rows = re.findall(r"<tr><td>.*?</tr>", told)
+    for column, shown in ((0, original), (1, attacked)):
+        top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False]).json()["data"][1]
+        answers = re.findall(r"<td>([^<]+)<div class=\"bar\">.*?<td>([\d.]+)</td></tr>", top)
+        in_table = [re.findall(r"<td>([^<]+)<div class=\"probability\">([\d.]+)</div>", row) for row in rows]
+        assert [row[column] for row in in_table] == answers[:3]
+    before, after = (np.asarray(Image.open(path)).astype(int) for path in (original, attacked))
+    assert f"is {255 * epsilon:.2f} steps" in told and ("Target: " in told) == bool(target)
+    if epsilon < 0.5 / 255:
+        assert (before == after).all() and "no value moved" in told
+    else:
+        assert np.abs(before - after).max() == 3 and "moved by up to 3." in told
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("fgsm", 2), "Epsilon is 2: it takes a number from 0 to 1."),
+        (("fgsm", None), "Epsilon is None"),
+        (("pgd", 0.01, 0), "The number of PGD&#39;s steps is 0"),
+        (("pgd", 0.01, 2.5), "steps is 2.5"),
+        (("pgd", 0.01, None), "steps is None"),
+        (("fgsm", 0.01, 10, "<b>"), "The model does not know the class &#39;&lt;b&gt;&#39;: the nearest"),
+    ],
+)
+def test_an_attack_that_cannot_be_gets_its_sentence(server, options, says):
+    *pictures, told = attack(server, *options)
+    assert pictures == [None] * 5 and says in told and 'class="problem"' in told
+
+
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "{0}/params.yaml", "{0}/models/../params.yaml", "params.yaml"]
 )
@@ -414,6 +459,21 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
         "before => document.querySelector('table.attacked').innerText != before", arg=before
     )
     assert "1 → 1 =" in table.inner_text() and "▼" not in table.inner_text()
+
+    assert page.get_by_label(re.compile("number input for Steps")).is_hidden()
+    page.get_by_label(re.compile("number input for Epsilon")).fill("0.05")
+    page.get_by_label("PGD").check()
+    page.get_by_label(re.compile("number input for Steps")).fill("3")
+    wanted = expected[-1][2]  # the class that is answered last
+    page.get_by_label("Make it").click()
+    page.get_by_role("option", name=wanted, exact=True).click()
+    told = page.get_by_text(f"Target: {wanted}")
+    told.wait_for()
+    was, became = re.findall(r"0\.\d{4}", told.inner_text())
+    assert float(was) < float(became)
+    page.get_by_label("Noise").check()
+    told.wait_for(state="detached")
+    assert page.get_by_label("Make it").is_hidden()
 
 
 def test_several_pictures_give_a_table_to_download(page, project):
