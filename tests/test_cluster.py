@@ -127,5 +127,9 @@ def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm,
     assert "going on after epoch 1" in log(f"train-{train}_4")
     logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
     assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 3]
-    assert re.findall(r"Running stage '(.+?)'", logs[-1]) == ["evaluate", "fgsm", "robustness"]  # the report is cached
+    assert re.findall(r"Running stage '(.+?)'", logs[-1]) == [
+        "evaluate",
+        "fgsm",
+        "robustness",
+    ]  # the report is cached
     assert not list((folder / ".carcls/checkpoints").iterdir())

@@ -302,7 +302,10 @@ def test_a_repeat_killed_in_the_middle_goes_on_and_the_model_is_that_of_one_trai
     process.wait()
     again = run(copy, *command)
     assert again.returncode == 0, again.stderr
-    assert re.findall(r"going on after epoch (\d)", again.stderr) == ["2", "1"]  # the first is not trained again
+    assert re.findall(r"going on after epoch (\d)", again.stderr) == [
+        "2",
+        "1",
+    ]  # the first is not trained again
     assert [path.read_bytes() for path in outs] == whole
     assert not list((copy / ".carcls/checkpoints").iterdir())
 

@@ -48,8 +48,8 @@ def _study() -> str:
     known = [variant for variant in paper.VARIANTS if variant in trained]
     variants = known + sorted(trained.keys() - set(known))
     parts = [html.table(COLUMNS, [_row(variant, trained[variant]) for variant in variants]), _tested()]
-    histories = {variant: HISTORY / f"{variant}.csv" for variant in variants}
-    histories = {variant: pd.read_csv(path) for variant, path in histories.items() if path.exists()}
+    paths = {variant: HISTORY / f"{variant}.csv" for variant in variants}
+    histories = {variant: pd.read_csv(path) for variant, path in paths.items() if path.exists()}
     if histories:
         curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
         parts += [

@@ -251,7 +251,7 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypat
 def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, tmp_path, config):
     backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
-    cell = variant.prepare(shrunken(), "resnet18", config, data, CPU, tmp_path)
+    cell = variant.prepare(shrunken(), "resnet18", config, data, ON, tmp_path)
     first, second, third = cell.repeats(3)
     assert first is cell
     assert {repeat.train for repeat in (second, third)} == {cell.train}
