@@ -158,8 +158,8 @@ def _trained(
 ) -> tuple[list[training.Epoch], bytes]:
     """The history of a short training and the model file it ends with."""
     cell = _cell(folder, arch, config, device)
-    places = range(0, sizes.train, sizes.train // sizes.equal)
-    sets = cell.train.select(places), cell.val.select(range(0, sizes.val, 8))
+    places = list(range(0, sizes.train, sizes.train // sizes.equal))
+    sets = cell.train.select(places), cell.val.select(list(range(0, sizes.val, 8)))
     recipe = replace(cell.recipe, epochs=2, precision=PRECISIONS[precision])
     history = list(training.fit(cell.model, *sets, recipe))
     save_backbone(folder / "trained.safetensors", cell.model.state_dict())
