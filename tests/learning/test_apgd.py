@@ -10,7 +10,7 @@ from carcls.learning.model import build
 from carcls.params import Attack
 
 ON = torch.device(DEVICE)
-EPSILON = 0.002
+EPSILON = 0.02  # at which PGD leaves some answers of a network as it is drawn, FGSM nearly all
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_it_leaves_less_than_pgd_and_nothing_that_was_wrong(model, sure):
     settings = Attack(steps=10, step_size=EPSILON / 4, restarts=1, apgd_steps=0)
     by_pgd = held(attack.pgd(model, sure, EPSILON, settings, ON, seed=1), sure)
     answers = apgd(model, sure, EPSILON, 10, ON, seed=1)
-    assert 0 < held(answers, sure) <= by_pgd < 1
+    assert held(answers, sure) < by_pgd < 1
     assert torch.equal(answers, apgd(model, sure, EPSILON, 10, ON, seed=1))
     wrong = ImageSet(sure.read(range(len(sure))), (sure.labels + 1) % 12)
     assert torch.equal(apgd(model, wrong, EPSILON, 10, ON, seed=1), predict(model, sure, ON))
