@@ -19,8 +19,8 @@ submit() {
   echo "${job%%;*}" # without the cluster's name, which some sites add
 }
 
-stages=$(dvc stage list --name-only)
-mapfile -t cells < <(grep '^train@' <<<"$stages")
+names=$(dvc stage list --name-only train) # an assignment of its own, whose failure ends the script
+mapfile -t cells <<<"$names"
 mkdir -p logs/slurm # what a job prints is lost where the folder of its log is missing
 prepare=$(submit prepare %x-%A.log cluster/repro.sbatch augment weights)
 train=$(submit train %x-%A_%a.log --dependency="afterok:$prepare" --array="0-$((${#cells[@]} - 1))%$at_once" \

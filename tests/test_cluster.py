@@ -114,22 +114,28 @@ def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm,
         path = folder / f"logs/slurm/{job}.log"
         return path.read_text() if path.exists() else ""
 
-    def back_in_the_queue(task: int, once: str, *command: str) -> None:
-        wait_until(lambda: once in log(f"train-{train}_{task}"), f"{once} of task {task}", 300)
+    def once(text: str, task: int, *command: str) -> None:
+        wait_until(lambda: text in log(f"train-{train}_{task}"), f"{text} of task {task}", 300)
         done(folder, *command, f"{train}_{task}", **slurm)
 
-    back_in_the_queue(4, "epoch 1:", "scontrol", "requeue")  # as when it is preempted, or its node is lost
+    def state(task: int) -> str:
+        return done(folder, "squeue", "--noheader", "--format=%T", f"--jobs={train}_{task}", **slurm).strip()
+
+    # as when it is preempted or its node is lost; and by the time that it comes back its number is another's
+    once("epoch 1:", 4, "scontrol", "requeuehold")
+    wait_until(lambda: state(4) == "PENDING", "the end of task 4", 60)
+    notes = rf's/"pid": [0-9]+(, "cmd": "[^"]*train@resnet34-scratch")/"pid": {os.getpid()}\1/g'
+    done(folder, "flock", ".dvc/tmp/lock", "sed", "-i", "-E", notes, ".dvc/tmp/rwlock")
+    assert f'"pid": {os.getpid()}' in (folder / ".dvc/tmp/rwlock").read_text()
+    done(folder, "scontrol", "release", f"{train}_4", **slurm)
     # as when its time is nearly up; to Slurm the last task's number is that of the whole array
-    back_in_the_queue(7, "Running stage", "scancel", "--batch", "--signal=USR1")
+    once("Running stage", 7, "scancel", "--batch", "--signal=USR1")
     wait_until(lambda: not done(folder, "squeue", "--noheader", **slurm), "the end of the study", 600)
 
     assert done(folder, "git", "status", "--porcelain") == ""
     assert "going on after epoch 1" in log(f"train-{train}_4")
     logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
     assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 3]
-    assert re.findall(r"Running stage '(.+?)'", logs[-1]) == [
-        "evaluate",
-        "fgsm",
-        "robustness",
-    ]  # the report is cached
+    after = re.findall("Running stage '(.+?)'", logs[-1])
+    assert after == ["evaluate", "fgsm", "robustness"]  # the report of equal results is in the cache
     assert not list((folder / ".carcls/checkpoints").iterdir())
