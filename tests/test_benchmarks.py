@@ -1,8 +1,10 @@
 """What is to be run once a GPU is there runs here, so that it does not fail there for a trifle."""
 
+import os
 import sys
 
 import numpy as np
+import pytest
 from conftest import ROOT, run
 from PIL import Image
 
@@ -12,6 +14,9 @@ MINUTES = 8
 WRITING = 30  # seconds for the photographs
 
 
+@pytest.mark.skipif(
+    "CARCLS_TEST_BENCHMARKS" not in os.environ, reason="two minutes: CARCLS_TEST_BENCHMARKS=1 runs it"
+)
 def test_the_benchmark_of_a_gpu_runs_without_one_at_tiny_sizes(tmp_path, rng):
     for name in ("coupe", "estate"):
         (tmp_path / name).mkdir()

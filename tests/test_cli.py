@@ -185,8 +185,8 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
         (["attack", "{model}", "{pictures}/a.jpg", "--steps", "5"], "add --attack pgd"),
         (["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"], "has no target"),
         (
-            ["attack", "{model}", "{pictures}/a.jpg", "--target", "tesla model s"],
-            "the class 'tesla model s': the nearest of its 12 are 'Tesla Model S Sedan 2012', ",
+            ["attack", "{model}", "{pictures}/a.jpg", "--target", "velora monte"],
+            "the class 'velora monte': the nearest of its 12 are 'Velora Monte SUV 2012', ",
         ),
     ],
 )
