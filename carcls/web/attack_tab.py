@@ -25,7 +25,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
     """Lay out the tab inside the current Blocks; `epsilon` is where its slider starts."""
     with gr.Row():
         kind = gr.Radio(KINDS, value="fgsm", label="Attack")
-        target = gr.Dropdown([AWAY], value="", label="Make it")
+        with gr.Column(min_width=240) as aimed:
+            target = gr.Dropdown([AWAY], value="", label="Make it")
     with gr.Row():
         slider = gr.Slider(
             0,
@@ -35,7 +36,9 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
             label="Epsilon: how far each pixel value of [0, 1] may move",
             buttons=["reset"],
         )
-        steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", visible=False, buttons=["reset"])
+        # hidden in a column: a component that is updated is made anew, with Gradio's own preprocess
+        with gr.Column(min_width=240, visible=False) as stepped:
+            steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", buttons=["reset"])
     for given in (target, slider, steps):
         # Gradio knows no class of a model chosen since, and its words for a bad value are not ours
         given.preprocess = lambda payload: payload  # type: ignore[method-assign]
@@ -45,7 +48,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
     with gr.Row():
         heats = [_image(f"What speaks for the first class {when}") for when in ("before", "after")]
     model.change(_targets, [model, target], target, **QUIET)
-    kind.change(_options, kind, [steps, target], **QUIET)
+    kind.change(_options, kind, [stepped, aimed], **QUIET)
 
     def attack(choice: str | None, path: str | None, kind: Kind, epsilon: float, steps: int, target: str):
         try:
@@ -82,9 +85,9 @@ def _targets(choice: str | None, chosen: str) -> gr.Dropdown:
     return gr.Dropdown([AWAY, *((name, name) for name in classes)], value=chosen if chosen in classes else "")
 
 
-def _options(kind: Kind) -> tuple[gr.Slider, gr.Dropdown]:
+def _options(kind: Kind) -> tuple[gr.Column, gr.Column]:
     """Only what the attack has: steps, a target."""
-    return gr.Slider(visible=kind == "pgd"), gr.Dropdown(visible=kind != "noise")
+    return gr.Column(visible=kind == "pgd"), gr.Column(visible=kind != "noise")
 
 
 def _attack(choice: str | None, path: str | None, means: Means, seed: int):

@@ -471,7 +471,10 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     told.wait_for()
     was, became = re.findall(r"0\.\d{4}", told.inner_text())
     assert float(was) < float(became)
+    page.get_by_label(re.compile("number input for Steps")).fill("0")
+    page.get_by_text("The number of PGD's steps is 0").wait_for()
     page.get_by_label("Noise").check()
+    table.wait_for()
     told.wait_for(state="detached")
     assert page.get_by_label("Make it").is_hidden()
 
