@@ -3,11 +3,8 @@
 import filecmp
 import re
 import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,12 +50,7 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    bucket = urllib.request.Request(f"http://{host}:{port}/study", method="PUT")
-    for _ in range(100):  # it starts in a thread, and says nothing when it listens
-        with suppress(urllib.error.URLError):
-            urllib.request.urlopen(bucket)
-            break
-        time.sleep(0.1)
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/study", method="PUT"))
     yield f"http://{host}:{port}"
     server.stop()
 

@@ -1,4 +1,5 @@
 import json
+import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -194,5 +195,6 @@ def test_imagenet_weights_without_a_network_are_one_sentence(tmp_path, monkeypat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens on the discard port
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urlopen keeps its first opener, proxies and all
     with pytest.raises(InputError, match="ImageNet weights of resnet18 could not be downloaded"):
         weights.imagenet("resnet18")
