@@ -15,7 +15,7 @@ from carcls.learning.evaluation import BATCH_SIZE, scores
 from carcls.learning.example import Example
 from carcls.learning.loading import ImageSet, batches
 from carcls.learning.model import normalise
-from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
+from carcls.learning.perturbation import descend, draw, gradient_sign, gradient_sign_and_logits, perturb
 from carcls.params import Attack
 
 if TYPE_CHECKING:
@@ -27,16 +27,18 @@ def attack(
 ) -> dict[float, Tensor]:
     """Logits (float32, (n, classes), CPU) of all `images` attacked with each epsilon.
 
-    One forward and backward pass a batch gives the direction, then one forward pass for each epsilon.
+    One forward and backward pass a batch gives the direction, and what is answered at 0; then it is one
+    forward pass for each other epsilon.
     """
     model.eval().requires_grad_(False).to(device)
     logits: dict[float, list[Tensor]] = {epsilon: [] for epsilon in epsilons}
     for pixels, labels in batches(images, images.in_turn(BATCH_SIZE), device):
         pixels = pixels.float() / 255
-        sign = gradient_sign(model, pixels, labels)
+        sign, clean = gradient_sign_and_logits(model, pixels, labels)
         with torch.inference_mode():
             for epsilon in epsilons:
-                logits[epsilon].append(model(normalise(perturb(pixels, sign, epsilon))).cpu())
+                answer = model(normalise(perturb(pixels, sign, epsilon))) if epsilon else clean
+                logits[epsilon].append(answer.cpu())
     return {epsilon: torch.cat(parts) for epsilon, parts in logits.items()}
 
 

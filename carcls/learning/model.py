@@ -11,6 +11,7 @@ import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torchvision.models import ResNet
 
 from carcls.errors import InputError
 from carcls.files import write_bytes
@@ -38,6 +39,27 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
     """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
     with fork_seed(seed, "weights", arch):
         model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
+    return _prepared(model)
+
+
+def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
+    """A ResNet with one block a layer, of the kind and width that `whole` has more of.
+
+    Its tensors have the names and shapes of `whole`'s; its weights are drawn from `seed` alone.
+    """
+    assert isinstance(whole, ResNet)
+    with fork_seed(seed, "weights", "shallow"):
+        model = ResNet(
+            type(whole.layer1[0]),
+            [1, 1, 1, 1],
+            num_classes=classes,
+            groups=whole.groups,
+            width_per_group=whole.base_width,
+        )
+    return _prepared(model)
+
+
+def _prepared(model: nn.Module) -> nn.Module:
     convolution.replace(model)
     return model.to(memory_format=torch.channels_last)
 

@@ -14,10 +14,16 @@ def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor, *, targeted:
 
     It leads away from `labels`; where `targeted`, towards them: the negative (Kurakin et al. 2017).
     """
-    pixels = pixels.detach().requires_grad_()
-    loss = nn.functional.cross_entropy(model(normalise(pixels)).float(), labels, reduction="sum")
-    sign = torch.autograd.grad(loss, pixels)[0].sign()
+    sign, _ = gradient_sign_and_logits(model, pixels, labels)
     return -sign if targeted else sign
+
+
+def gradient_sign_and_logits(model: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The same away from `labels`, and the logits of `pixels` that were computed for it."""
+    pixels = pixels.detach().requires_grad_()
+    logits = model(normalise(pixels)).float()
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return torch.autograd.grad(loss, pixels)[0].sign(), logits.detach()
 
 
 def perturb(pixels: Tensor, sign: Tensor, epsilon: float) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from carcls.data import images
 from carcls.data.sources import demo
 from carcls.errors import InputError
-from carcls.learning.checkpoint import Checkpoint, fingerprint
+from carcls.learning.checkpoint import FOLDER, Checkpoint, fingerprint
 from carcls.learning.device import resolve_device, resolve_precision
 from carcls.learning.loading import ImageSet
-from carcls.learning.model import backbone_of, build
+from carcls.learning.model import backbone_of, build, build_shallow
 from carcls.learning.training import Recipe, fit
 from carcls.params import Params, Pretrain
 
@@ -48,26 +48,26 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     """A backbone trained from scratch on drawn cars of other makes than the demo's own.
 
     It is grown: its layers have one block each at first, then all, those that come changing nothing yet (Chen
-    et al. 2016, Net2DeeperNet). Whole from the start, it learns less in more time.
+    et al. 2016, Net2DeeperNet). Whole from the start, it learns less in more time. What architectures have in
+    common is trained once: the shallow network is kept as a finished checkpoint, for the next to grow from.
     """
     settings = params.pretrain
     train, val, classes = pretraining_sets(settings, params.data.image_size)
     model = build(arch, classes, seed=settings.seed)
-    layers = {name: layer for name, layer in model.named_children() if isinstance(layer, nn.Sequential)}
-    checkpoints = []
-    for depth, epochs in ((1, settings.shallow_epochs), (None, settings.epochs)):
-        for name, layer in layers.items():
-            setattr(model, name, layer[:depth])
-            if depth is None:
-                _as_identities(layer[1:])
-        recipe = _pretraining(params, epochs, params.pretrain.lr if depth else params.pretrain.lr / 2)
-        key = fingerprint((arch, depth, recipe, settings, params.data.image_size))
-        checkpoints.append(Checkpoint(f"pretrain-{arch}-{depth or 'whole'}", key))
-        stage = f"pretraining {arch}{', one block a layer' if depth else ''}"
-        for epoch in fit(model, train, val, recipe, checkpoint=checkpoints[-1]):
-            log.info("%s, %s", stage, epoch)
-    for checkpoint in checkpoints:
-        checkpoint.remove()
+    shallow = build_shallow(model, classes, seed=settings.seed)
+    recipe = _pretraining(params, settings.shallow_epochs, settings.lr)
+    key = fingerprint((str(shallow), recipe, settings, params.data.image_size))
+    for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, FOLDER.parent)):
+        log.info("pretraining one block a layer, %s", epoch)
+    model.load_state_dict(shallow.state_dict(), strict=False)
+    for layer in model.children():
+        if isinstance(layer, nn.Sequential):
+            _as_identities(layer[1:])
+    recipe = _pretraining(params, settings.epochs, settings.lr / 2)
+    checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, key, recipe)))
+    for epoch in fit(model, train, val, recipe, checkpoint=checkpoint):
+        log.info("pretraining %s, %s", arch, epoch)
+    checkpoint.remove()
     return backbone_of(model.state_dict())
 
 
