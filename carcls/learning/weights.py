@@ -63,7 +63,7 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
     for layer in model.children():
         if isinstance(layer, nn.Sequential):
             _as_identities(layer[1:])
-    recipe = _pretraining(params, settings.epochs, settings.lr / 2)
+    recipe = _pretraining(params, settings.epochs, settings.lr / 8)
     checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, key, recipe)))
     for epoch in fit(model, train, val, recipe, checkpoint=checkpoint):
         log.info("pretraining %s, %s", arch, epoch)
