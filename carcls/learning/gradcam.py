@@ -1,7 +1,6 @@
 """Where a model looks: Grad-CAM (Selvaraju et al. 2017) of the last convolutions, by captum."""
 
 import torch
-from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from carcls.learning.evaluation import BATCH_SIZE
@@ -14,6 +13,8 @@ def heat(model: nn.Module, images: Tensor, answers: Tensor, device: torch.device
     `answers` (int64, (n,)) are the classes. float32 of shape (n, h / 32, w / 32), rounded up, on the CPU: one
     value for each place of layer4's map, of which an image's largest is 1; all 0 where none speaks for it.
     """
+    from captum.attr import LayerGradCam  # who asks for no heat does not wait for it, and Matplotlib with it
+
     model.eval().requires_grad_(False).to(device)
     gradcam = LayerGradCam(model, model.layer4)
     maps = torch.cat(

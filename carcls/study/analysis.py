@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 from scipy.stats import t as student
-from sklearn.metrics import roc_curve
 
+from carcls.scoring import macro_f1
 from carcls.study import naming
 
 RESAMPLES = 1000
@@ -20,16 +20,6 @@ ATTRIBUTES = ("make", "type", "year")
 SHOWN = 24  # classes that are shown by a picture
 WORST = 6  # classes of the lowest F1 shown
 MISREAD = 3  # wrong answers shown of each
-
-
-def macro_f1(support: np.ndarray, called: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Macro F1 from counts of shape (..., classes): images of each class, answers of it, right answers.
-
-    As scikit-learn has it, the mean is over the classes that are present or answered.
-    """
-    total = support + called
-    f1 = np.divide(2 * hits, total, out=np.zeros(total.shape), where=total > 0)
-    return f1.sum(-1) / (total > 0).sum(-1)
 
 
 def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
@@ -87,6 +77,8 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
         return float((ranks.mean() - (len(places) + 1) / 2) / len(places))
 
     called = np.repeat([0, 1], len(clean))
+    from sklearn.metrics import roc_curve  # who draws no curve does not wait for it
+
     fpr, tpr, _ = roc_curve(called, np.concatenate([clean, attacked]))
     draws = rng.integers(len(clean), size=(RESAMPLES, len(clean)))
     low, high = np.quantile([area(places) for places in draws], (0.025, 0.975)).tolist()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import DEVICE
+from sklearn.metrics import f1_score
 
 from carcls.learning import attack
-from carcls.learning.evaluation import confusion, entropy, per_class, predict, predictions, scores
+from carcls.learning.evaluation import confusion, entropy, macro_f1, per_class, predict, predictions, scores
 from carcls.learning.example import example_rows
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build, normalise
@@ -26,6 +27,12 @@ def test_set(data):
 @pytest.fixture(scope="module")
 def model():
     return build("resnet18", 12, seed=1).eval().to(ON)
+
+
+def test_macro_f1_is_scikit_learns(rng):
+    labels = torch.from_numpy(rng.integers(5, size=300))  # the class 5 is answered alone, 6 not at all
+    predicted = torch.where(torch.from_numpy(rng.random(300)) < 0.7, labels, (labels + 3) % 6)
+    assert macro_f1(predicted, labels) == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
 def test_scores_are_those_worked_out_by_hand():

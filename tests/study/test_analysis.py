@@ -30,13 +30,6 @@ def many(rng) -> pd.DataFrame:
     return answers(list(zip(actual, predicted, strict=True)))
 
 
-def test_macro_f1_is_scikit_learns(many):
-    codes = {name: place for place, name in enumerate(CARS)}
-    actual, predicted = many.actual.map(codes).to_numpy(), many.predicted.map(codes).to_numpy()
-    counts = (np.bincount(x, minlength=9) for x in (actual, predicted, actual[actual == predicted]))
-    assert analysis.macro_f1(*counts) == pytest.approx(f1_score(actual, predicted, average="macro"))
-
-
 def test_differences_over_repeats_are_those_of_a_paired_t_test(rng):
     names = [f"{arch}-{config}" for arch in ("resnet18", "resnet34") for config in ("scratch", "freeze6")]
     scores = {name: (0.1 * place + 0.01 * rng.random(5)).tolist() for place, name in enumerate(names)}
