@@ -27,7 +27,6 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
     What is wrong with the input is one sentence and exit status 1.
     """
 
-    gc.freeze()  # what is imported by now never becomes garbage
     gc.enable()
 
     @functools.wraps(main)

@@ -44,6 +44,10 @@ of_the_cpu = pytest.mark.skipif(
     DEVICE != "cpu", reason="its tolerance was measured on the CPU, and is its alone"
 )
 
+on_several_machines = pytest.mark.skipif(
+    "CARCLS_TEST_MACHINES" not in os.environ, reason="minutes: CARCLS_TEST_MACHINES=1 runs it"
+)
+
 
 def shrunken(changes: dict | None = None) -> params.Params:
     """The committed params.yaml at a size that tests can afford."""

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run
+from conftest import on_several_machines, run
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 pytestmark = [
+    on_several_machines,
     pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason="slurm-wlm and munge are not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="Slurm's daemons want to be started by root"),
 ]

@@ -19,6 +19,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.parallel import DistributedDataParallel
 
+from carcls.errors import InputError
+from carcls.learning.heartbeat import heartbeat
+
 T = TypeVar("T")
 
 
@@ -64,7 +67,15 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield device
+        with heartbeat():
+            yield device
+    except RuntimeError as error:
+        if "gloo" not in str(error):  # which has no class of its own for it
+            raise
+        raise InputError(
+            "Another process of this training has ended: see what it said, then start the training again; it "
+            "goes on after the last finished epoch."
+        ) from None
     finally:
         dist.destroy_process_group()
 

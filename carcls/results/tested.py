@@ -17,13 +17,7 @@ from carcls.params import Attack, Params
 from carcls.study import heat
 from carcls.study.analysis import looked_at
 from carcls.study.figures import fgsm_examples, png
-
-ATTACKS = {  # the answers to what each made of the images
-    "fgsm": "predictions.csv",
-    "noise": "noise_predictions.csv",
-    "pgd": "pgd_predictions.csv",
-    "apgd": "apgd_predictions.csv",
-}
+from carcls.study.run import ATTACKS
 
 
 def test(
@@ -56,7 +50,7 @@ def attacked(
 ) -> dict[str, float]:
     """The same under FGSM, noise of its size and, where there are steps of it, PGD: fgsm_, noise_, pgd_NAME.
 
-    All at params.fgsm.epsilon. Writes sweep.csv, the tables of ATTACKS, and Figure 5 as examples.csv and
+    All at params.fgsm.epsilon. Writes sweep.csv, the files of ATTACKS, and Figure 5 as examples.csv and
     examples.png in `plots`.
     """
     settings, epsilon = params.fgsm, params.fgsm.epsilon
@@ -71,10 +65,10 @@ def attacked(
     metrics: dict[str, float] = {}
     for name, answer in answers.items():
         table = predictions(answer, images.labels, images.names, info.classes)
-        write_csv(plots / ATTACKS[name], table)
+        write_csv(plots / ATTACKS[name][1], table)
         metrics |= {f"{name}_{key}": value for key, value in scores(answer, images.labels).items()}
     for name in ATTACKS.keys() - answers.keys():
-        write_csv(plots / ATTACKS[name], table.head(0))  # an output of its stage, which must be there
+        write_csv(plots / ATTACKS[name][1], table.head(0))  # an output of its stage, which must be there
     return metrics
 
 

@@ -12,18 +12,12 @@ from carcls.data.sources.sift import summary
 from carcls.params import Config, Params
 from carcls.seeds import generator
 from carcls.study import analysis, figures, naming, paper, pictures, wording
-from carcls.study.run import Run
+from carcls.study.run import ATTACKS, Run
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
-ATTACKS = {  # title, and the answers to what it made of the test images
-    "noise": ("Noise", "noise_predictions"),
-    "fgsm": ("FGSM", "predictions"),
-    "pgd": ("PGD", "pgd_predictions"),
-    "apgd": ("APGD", "apgd_predictions"),
-}
 COPIES = 24  # pictures that are there twice, named of each kind
 
 
@@ -219,7 +213,7 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
     """The answers to what each attack made of the test images; no attack that was not asked for."""
     if not parts["attack"]:
         return {}
-    found = {name: run.csv(f"plots/fgsm/{file}.csv") for name, (_, file) in ATTACKS.items()}
+    found = {name: run.csv(f"plots/fgsm/{file}") for name, (_, file) in ATTACKS.items()}
     return {name: table for name, table in found.items() if len(table)}
 
 

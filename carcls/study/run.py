@@ -18,6 +18,14 @@ TEXT = (  # a class may be called NA
 )
 
 
+ATTACKS = {  # title, and the file of plots/fgsm with the answers to what it made of the test images
+    "noise": ("Noise", "noise_predictions.csv"),
+    "fgsm": ("FGSM", "predictions.csv"),
+    "pgd": ("PGD", "pgd_predictions.csv"),
+    "apgd": ("APGD", "apgd_predictions.csv"),
+}
+
+
 class Run:
     """The files of a run by their path from its folder, each read once."""
 

@@ -50,7 +50,10 @@ def _study() -> str:
     parts = [html.table(COLUMNS, [_row(variant, trained[variant]) for variant in variants]), _tested()]
     paths = {variant: HISTORY / f"{variant}.csv" for variant in variants}
     histories = {variant: pd.read_csv(path) for variant, path in paths.items() if path.exists()}
-    if histories:
+    old = [paths[variant] for variant, history in histories.items() if "repeat" not in history]
+    if old:
+        parts.append(html.problem(f"{old[0]} is of an older version of carcls: `dvc repro` makes it anew."))
+    elif histories:
         curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
         parts += [
             html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()
