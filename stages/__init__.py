@@ -8,6 +8,7 @@ import functools
 import gc
 import inspect
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +44,18 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
             process.set_up()
             main(**arguments)
             log.debug("took %.1f s", time.monotonic() - started)
+        if main.__module__ == "__main__":
+            _leave()
 
     return run
+
+
+def _leave() -> None:
+    """End the process, whose files are written, before Python looks through PyTorch for garbage once more."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _open_logs(name: str) -> None:
