@@ -18,12 +18,12 @@ FOLDS = 5
 PENALTY = 0.01  # scikit-learn's C: features outnumber the images of a class by far
 
 
-@torch.inference_mode()
 def features(model: nn.Module, images: ImageSet, device: torch.device) -> np.ndarray:
     """What `model`, whatever its classifier, makes of `images` before it: float32, (n, channels)."""
     body = nn.Sequential(*list(model.children())[:-1], nn.Flatten()).eval().to(device)
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
-    return torch.cat([body(normalise(pixels)).float().cpu() for pixels, _ in loader]).numpy()
+    with torch.inference_mode():
+        return torch.cat([body(normalise(pixels)).float().cpu() for pixels, _ in loader]).numpy()
 
 
 def doubts(features: np.ndarray, labels: np.ndarray, seed: int) -> "pd.DataFrame":

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64  # one for all scores: a sum in another order could differ in its last bit
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
     """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU."""
-    model.eval().to(device)
+    model.eval().to(device)  # before inference mode: weights that came to a device in it could not be attacked
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
-    return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
+    with torch.inference_mode():
+        return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -51,6 +51,15 @@ def test_top5_counts_a_right_class_among_the_five_highest():
     assert scores(logits, torch.tensor([0, 1]))["top5"] == 0.5
 
 
+def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeypatch):
+    model = build("resnet18", 12, seed=1)
+    # weights become new tensors, as on the way to a GPU
+    monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
+    monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))
+    predict(model, test_set, ON)
+    attack.attack(model, test_set, [0.0, 0.01], ON)
+
+
 def test_a_certain_answer_has_no_entropy():
     assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
 
@@ -103,7 +112,7 @@ def sure(model, test_set):
 @pytest.mark.parametrize("steps", [0, 5])
 def test_a_target_is_more_probable_after_an_attack_towards_it(model, test_set, steps):
     pixels, targets = test_set.read(range(8)).float() / 255, torch.arange(8) + 4
-    model.requires_grad_(False)
+    model.cpu().requires_grad_(False)
     if steps:
         sizes = {"epsilon": 0.005, "steps": steps, "step_size": 0.0025}
         moved = descend(model, pixels, targets, torch.zeros_like(pixels), targeted=True, **sizes)
