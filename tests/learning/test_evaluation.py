@@ -57,6 +57,7 @@ def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeyp
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))
     predict(model, test_set, ON)
+    monkeypatch.undo()  # it is there
     attack.attack(model, test_set, [0.0, 0.01], ON)
 
 
