@@ -1,4 +1,4 @@
-"""plots/fgsm/variants.csv: every variant on the validation originals, clean, with noise and under FGSM."""
+"""plots/fgsm/variants.csv: every variant on validation originals, clean, with noise and under FGSM."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from carcls.files import write_csv
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import load_model
-from carcls.results.tested import withstood
+from carcls.results.tested import WITHSTOOD, withstood
 from stages import log, stage
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     settings = params.load()
     device = resolve_device(settings.train.device)
     val = ArchiveSet(Path("data/images/val.tar"))
-    originals, tables = val.originals(), []  # the test set is for the chosen variant alone
+    originals, tables = val.originals(WITHSTOOD), []  # the test set is for the chosen variant alone
     for path in sorted(Path("models").glob("*-*.safetensors")):
         model, info = load_model(path)
         if info.classes != val.classes:

@@ -165,6 +165,7 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
     [
         (["predict", "none.safetensors", "a.jpg"], "none.safetensors is missing"),
         (["predict", "{pictures}/notes.txt", "a.jpg"], "notes.txt is not a model that this project trained"),
+        (["predict", "{pictures}", "a.jpg"], "is a folder: name the file in it"),
         (["predict", "{model}", "{pictures}/../{pictures.name}-none"], "cannot be read"),
         (["export", "none.safetensors"], "none.safetensors is missing"),
         (["train"], "Name the folder"),

@@ -75,9 +75,15 @@ class ArchiveSet(ImageSet):
             with ThreadPoolExecutor(THREADS) as pool:
                 self._images = self._read(range(len(self)), pool.map)
 
-    def originals(self) -> ImageSet:
-        """The images that are no copies of others, in memory."""
-        return self.select([place for place, operations in enumerate(self._operations) if not operations])
+    def originals(self, most: int | None = None) -> ImageSet:
+        """The images that are no copies of others, in memory; of each class `most`, evenly spread over it."""
+        places = torch.tensor([place for place, operations in enumerate(self._operations) if not operations])
+        labels, chosen = self.labels[places], []
+        for label in labels.unique():
+            of_class = places[labels == label]
+            count = min(most or len(of_class), len(of_class))
+            chosen.append(of_class[torch.arange(count) * len(of_class) // count])
+        return self.select(torch.cat(chosen))
 
     def read(self, places: Sequence[int] | Tensor) -> Tensor:
         return super().read(places) if self.in_memory else self._read(places)

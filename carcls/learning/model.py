@@ -148,6 +148,8 @@ def read_info(path: Path) -> ModelInfo:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file in it, {path / 'model.safetensors'}.")
     try:
         with safe_open(path, framework="pt") as file:
             yield file, ModelInfo(**json.loads((file.metadata() or {})["carcls"]))

@@ -20,6 +20,9 @@ from carcls.study.figures import fgsm_examples, png
 from carcls.study.run import ATTACKS
 
 
+WITHSTOOD = 16  # originals of a class that all variants are attacked on: eight times the cost of one
+
+
 def test(
     model: nn.Module, info: ModelInfo, images: ArchiveSet, device: torch.device, plots: Path
 ) -> dict[str, float]:
@@ -85,7 +88,7 @@ def _attacks(
 
 
 def withstood(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
-    """Columns attack, epsilon and those of `evaluation.scores`: a model on `images` under FGSM and noise.
+    """Columns attack, epsilon, images and those of `evaluation.scores`: a model on `images`, FGSM and noise.
 
     A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, one for noise, and where
     params.attack has apgd_steps one for PGD and one for APGD: steps for every variant are many.
@@ -97,4 +100,5 @@ def withstood(model: nn.Module, images: ImageSet, params: Params, device: torch.
     tables = {"fgsm": attack.sweep(logits, images.labels)}
     for name, answer in _attacks(model, images, epsilon, settings, device, params.seed).items():
         tables[name] = attack.sweep({epsilon: answer}, images.labels)
-    return pd.concat([table.assign(attack=name) for name, table in tables.items()], ignore_index=True)
+    named = [table.assign(attack=name, images=len(images)) for name, table in tables.items()]
+    return pd.concat(named, ignore_index=True)

@@ -56,9 +56,9 @@ def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeyp
     # weights become new tensors, as on the way to a GPU
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))
-    predict(model, test_set, ON)
+    predict(model, test_set, torch.device("cpu"))
     monkeypatch.undo()  # it is there
-    attack.attack(model, test_set, [0.0, 0.01], ON)
+    attack.attack(model, test_set, [0.0, 0.01], torch.device("cpu"))
 
 
 def test_a_certain_answer_has_no_entropy():

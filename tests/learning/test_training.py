@@ -43,6 +43,14 @@ def fit(sets, frozen_layers=0, **changes):
     return model.cpu(), epochs
 
 
+def test_originals_are_no_copies_and_evenly_of_each_class(sets):
+    _, val = sets
+    assert len(val.originals()) == 12 * 2 < len(val)
+    few = val.originals(1)
+    assert few.labels.tolist() == list(range(12))
+    assert torch.equal(few.read([0]), val.originals().read([0]))
+
+
 @pytest.mark.parametrize("frozen_layers", [6, 8])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_every_frozen_tensor_is_byte_identical_after_training(sets, frozen_layers, precision):

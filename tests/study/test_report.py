@@ -97,7 +97,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
     cells = [(variant, *place) for variant in variants for place in inputs]
     withstood = pd.DataFrame(cells, columns=["variant", "attack", "epsilon"])
     scores = {key: rng.random(len(cells)) for key in SCORES}
-    write_csv(root / "plots/fgsm/variants.csv", withstood.assign(**scores))
+    write_csv(root / "plots/fgsm/variants.csv", withstood.assign(images=20, **scores))
     write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
     return root
 
