@@ -96,6 +96,11 @@ def test_stages_without_tensors_do_not_import_torch(name):
     assert "| torch\n" not in imported.stderr
 
 
+def test_a_stage_looks_for_garbage_once_it_is_imported():
+    told = run(ROOT, sys.executable, "-c", "import gc, stages.split; print(gc.isenabled())")
+    assert told.stdout == "True\n"
+
+
 def picture(path: Path, shade: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (40, 30), (shade, 90, 200 - shade)).save(path)
