@@ -129,7 +129,7 @@ def _run(name: str, folder: Path, sizes: Sizes, device: torch.device) -> bool:
 
 
 def _section(name: str, folder: Path, sizes: Sizes, device: torch.device) -> None:
-    # a spawned process would spawn the peers' DataLoader processes, too: minutes for what a script has at once
+    # a spawned process would spawn the peers' DataLoader processes, too, which takes minutes
     set_start_method(None, force=True)
     process.set_up()
     SECTIONS[name][2](folder, sizes, device)

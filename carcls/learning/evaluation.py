@@ -20,7 +20,7 @@ BATCH_SIZE = 64  # one for all scores: a sum in another order could differ in it
 
 def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
     """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU."""
-    model.eval().to(device)  # before inference mode: weights that came to a device in it could not be attacked
+    model.eval().to(device)  # not in inference mode: weights that came to a device in it have no gradient
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
         return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
