@@ -426,9 +426,9 @@ def _batch(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
 SECTIONS: dict[str, tuple[str, int, Callable[[Path, Sizes, torch.device], None]]] = {
     "tests": ("The tests of training and attack", 45, _tests),
     "equal": ("Two equal trainings", 75, _equal),
-    "speed": ("Training: a step on images in the GPU's memory, and the whole loop", 250, _speed),
-    "study": ("The paper's study, estimated", 60, _study),
-    "fgsm": ("FGSM", 30, _fgsm),
+    "speed": ("Training: a step on images in the GPU's memory, and the whole loop", 245, _speed),
+    "study": ("The paper's study, estimated", 55, _study),
+    "fgsm": ("FGSM", 25, _fgsm),
 }
 
 

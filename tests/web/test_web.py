@@ -386,7 +386,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
         visitor.get_by_text(re.compile(r"results/watched: epoch|Finished")).wait_for()
         visitor.get_by_alt_text("Loss by epoch").wait_for()
     done = page.get_by_text("Finished: results/watched/model.safetensors has epoch")
-    done.wait_for(timeout=60_000)
+    done.wait_for(timeout=300_000)
     second_visitor.close()
     assert first < 100
     history = pd.read_csv(project / "results/watched/history.csv")
