@@ -1,4 +1,4 @@
-"""What one GPU makes of the paper's study, in about eight minutes; beside it plain PyTorch and timm.
+"""What one GPU makes of the paper's study, in under eight minutes; beside it plain PyTorch and timm.
 
     python -m benchmarks.gpu FOLDER [--sections tests equal speed study fgsm]
 
@@ -422,7 +422,7 @@ def _batch(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
     return images.read(range(count)), images.labels[:count]
 
 
-# title, seconds and function of each: with the writing of the photographs, about eight minutes
+# title, seconds and function of each: with the writing of the photographs, under eight minutes
 SECTIONS: dict[str, tuple[str, int, Callable[[Path, Sizes, torch.device], None]]] = {
     "tests": ("The tests of training and attack", 45, _tests),
     "equal": ("Two equal trainings", 75, _equal),
