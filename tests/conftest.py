@@ -101,6 +101,15 @@ def draw_shapes(folder: Path, each: int) -> None:
             image.save(folder / name / f"{number:02}.png")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes share the files out. Those of the `study`, which takes minutes, are for one, and first."""
+    of_study = {item.path for item in items if "study" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "study" if item.path in of_study else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in of_study)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def set_up() -> None:
     """The tests are an entry point too."""

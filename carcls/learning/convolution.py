@@ -1,28 +1,37 @@
 """Convolutions that train faster on the CPU where they have many channels and few pixels."""
 
+from collections.abc import Iterator
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional, grad
 
 MAX_PIXELS = 4  # of all outputs together, for each of their channels, up to which the product pays
+MAX_SIDE = 2  # of one output, in pixels, up to which it pays to leave out what is multiplied by padding
 
 
 class Conv2d(nn.Conv2d):
-    """A 3 x 3 convolution, padded by 1, whose weight gradient may be one matrix product.
+    """A 3 x 3 convolution, padded by 1, that may be computed by products of matrices.
 
-    oneDNN has each thread add up a gradient of its own and then adds those, which for many channels and few
-    pixels, as in the last layers of a ResNet, is much of the work. The product gives the same but for
+    oneDNN has each thread add up a weight gradient of its own and then adds those, which for many channels
+    and few pixels, as in the last layers of a ResNet, is much of the work. One product gives the same but for
     rounding, up to twice as fast; it is taken on the CPU where it was measured to pay: in bfloat16, and in
-    float32 without AVX-512.
+    float32 without AVX-512. Of maps of 2 x 2 pixels more than half of what a convolution multiplies is
+    padding: in that float32, products of the rest stand for it, in all passes, at half the time. An exported
+    model has neither.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """`images`: (n, in_channels, h, w), channels last."""
-        if images.device.type == "cpu" and self.training and _pays(images.dtype):
-            # only here: a model that is being exported has no number of images to compare
-            pixels = images[:, 0].numel() // (self.stride[0] * self.stride[1])
-            if pixels <= MAX_PIXELS * self.out_channels:
-                return _ByProduct.apply(images, self.weight.to(images.dtype), self.stride)
+        if images.device.type != "cpu" or not _pays(images.dtype) or torch.compiler.is_exporting():
+            return super().forward(images)
+        side = max((pixels - 1) // self.stride[0] + 1 for pixels in images.shape[2:])
+        if images.dtype == torch.float32 and side <= MAX_SIDE:
+            return _ByRuns.apply(images, self.weight, self.stride[0])
+        pixels = images[:, 0].numel() // (self.stride[0] * self.stride[1])
+        if self.training and pixels <= MAX_PIXELS * self.out_channels:
+            return _ByProduct.apply(images, self.weight.to(images.dtype), self.stride)
         return super().forward(images)
 
 
@@ -50,6 +59,51 @@ class _ByProduct(torch.autograd.Function):
         of_outputs = gradient.permute(0, 2, 3, 1).reshape(-1, len(weight))
         of_weight = (of_outputs.T @ windows).view(len(weight), 3, 3, -1).permute(0, 3, 1, 2)
         return of_images, of_weight, None
+
+
+class _ByRuns(torch.autograd.Function):
+    """For each output pixel, a product for each line of the window that lies on the image: see `_runs`."""
+
+    @staticmethod
+    def forward(context, images: Tensor, weight: Tensor, stride: int) -> Tensor:
+        context.save_for_backward(images, weight)
+        context.stride = stride
+        height, width = ((pixels - 1) // stride + 1 for pixels in images.shape[2:])
+        output = images.new_zeros(len(images), height, width, len(weight))
+        for pixel, inputs, taps in _runs(output, _last(images), _last(weight), stride):
+            pixel.addmm_(inputs, taps.T)
+        return output.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        images, weight = (_last(saved) for saved in context.saved_tensors)
+        of_output, of_images, of_weight = _last(gradient), torch.zeros_like(images), torch.zeros_like(weight)
+        if context.needs_input_grad[0]:
+            for pixel, inputs, taps in _runs(of_output, of_images, weight, context.stride):
+                inputs.addmm_(pixel, taps)
+        if context.needs_input_grad[1]:
+            for pixel, inputs, taps in _runs(of_output, images, of_weight, context.stride):
+                taps.addmm_(pixel.T, inputs)
+        return of_images.permute(0, 3, 1, 2), of_weight.permute(0, 3, 1, 2), None
+
+
+def _last(tensor: Tensor) -> Tensor:
+    """`tensor` with its channels last, in memory too."""
+    return tensor.permute(0, 2, 3, 1).contiguous()
+
+
+def _runs(outputs: Tensor, images: Tensor, weight: Tensor, stride: int) -> Iterator[tuple[Tensor, ...]]:
+    """Matrices over (n, h, w, c) tensors, as views: an output pixel, a run of input pixels beside each other
+    in its window, and the taps of the kernel that these meet: (n, out), (n, run x in), (out, run x in).
+    """
+    _, height, width, _ = images.shape
+    for row, column in product(range(outputs.shape[1]), range(outputs.shape[2])):
+        left, right = column * stride - 1, column * stride + 2
+        run = slice(max(left, 0), min(right, width))
+        for line in range(max(row * stride - 1, 0), min(row * stride + 2, height)):
+            taps = weight[:, line - row * stride + 1, run.start - left : run.stop - left]
+            inputs = images[:, line, run]
+            yield outputs[:, row, column], inputs.view(len(inputs), -1), taps.view(len(taps), -1)
 
 
 def replace(model: nn.Module) -> None:

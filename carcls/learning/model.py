@@ -135,9 +135,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
     Raises InputError when the file is missing or was not written by `save_model`.
     """
     with _opened(path) as (file, info):
-        model = build(info.arch, len(info.classes), seed=0)
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
-    return model.eval(), info
+        with torch.device("meta"):  # drawing weights only to replace them is most of the time this takes
+            model = torchvision.models.get_model(info.arch, weights=None, num_classes=len(info.classes))
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)
+    return _prepared(model).eval(), info
 
 
 def read_info(path: Path) -> ModelInfo:

@@ -213,8 +213,18 @@ def checked(weights: object, arch: str, origin: str) -> dict[str, Tensor]:
 def pretraining_sets(settings: Pretrain, image_size: int) -> tuple[ImageSet, ImageSet, int]:
     """The source task of `weights: demo`: train and val images and the number of classes.
 
-    A tenth of the images, at least one of each class, is for validation.
+    A tenth of the images, at least one of each class, is for validation. They are kept once they are drawn.
     """
+    kept = Checkpoint("drawn", fingerprint((settings, image_size)), FOLDER.parent)
+    tensors = kept.load()
+    if not tensors:
+        tensors = _draw(settings, image_size)
+        kept.save(tensors)
+    return ImageSet(*tensors["train"]), ImageSet(*tensors["test"]), len(demo.SOURCE)
+
+
+def _draw(settings: Pretrain, image_size: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Images and labels of each split, as ImageSet takes them."""
     held_out = max(1, settings.images_per_class // 10)
     train = settings.images_per_class - held_out
     labels = {model.name: label for label, model in enumerate(demo.SOURCE)}
@@ -223,8 +233,7 @@ def pretraining_sets(settings: Pretrain, image_size: int) -> tuple[ImageSet, Ima
         pixels = images.resize(images.decode(photograph.data, photograph.name), image_size)
         sets[photograph.split][0].append(torch.from_numpy(pixels))
         sets[photograph.split][1].append(labels[photograph.class_name])
-    train_set, val_set = (
-        ImageSet(torch.stack(pixels).permute(0, 3, 1, 2), torch.tensor(labels))
-        for pixels, labels in sets.values()
-    )
-    return train_set, val_set, len(labels)
+    return {
+        split: (torch.stack(pixels).permute(0, 3, 1, 2), torch.tensor(labels))
+        for split, (pixels, labels) in sets.items()
+    }

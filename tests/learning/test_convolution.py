@@ -19,20 +19,21 @@ def close(one, other):
 
 # of maps of one pixel oneDNN's own gradient was seen to be wrong in bfloat16: hence float64 to compare with
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 2), (4, 3), (5, 5)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_product_is_the_gradient(stride, size, dtype, monkeypatch):
+def test_the_products_are_the_convolution_and_its_gradient(stride, size, dtype, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    products = []
-    apply = convolution._ByProduct.apply
-    monkeypatch.setattr(convolution._ByProduct, "apply", lambda *given: products.append(1) or apply(*given))
+    few = dtype == torch.float32 and max(size) <= 2 * stride
+    ways, way = [], convolution._ByRuns if few else convolution._ByProduct
+    apply = way.apply
+    monkeypatch.setattr(way, "apply", lambda *given: ways.append(1) or apply(*given))
     layer = layer_of(stride)
-    images = torch.randn(3, 96, size, size).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    images = torch.randn(3, 96, *size).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         output = layer(images)
     uneven = torch.randn(output.shape).to(dtype)
     output.backward(uneven)
-    assert len(products) == 1 and layer.weight.grad.dtype == torch.float32
+    assert len(ways) == 1 and layer.weight.grad.dtype == torch.float32
 
     exact = images.detach().double().requires_grad_()
     weight = layer.weight.detach().to(dtype).double().requires_grad_()
@@ -43,7 +44,8 @@ def test_the_product_is_the_gradient(stride, size, dtype, monkeypatch):
 
 
 def test_wide_maps_and_float32_with_avx512_are_left_to_pytorch(monkeypatch):
-    monkeypatch.setattr(convolution._ByProduct, "apply", None)  # calling it would fail
+    for way in (convolution._ByProduct, convolution._ByRuns):
+        monkeypatch.setattr(way, "apply", None)  # calling it would fail
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer = nn.Conv2d(4, 8, 3, padding=1, bias=False)
     convolution.replace(nn.Sequential(layer))
