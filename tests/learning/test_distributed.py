@@ -16,42 +16,47 @@ from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import build
 from carcls.params import Adversarial
 
+# (frozen_layers, lr, attacked): training all layers amplifies the rounding of a sum taken in another order,
+# hence the small steps
+CASES = [(0, 1e-6, 0), (8, 1e-3, 0), (0, 1e-6, 1)]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-import test_distributed
+import torch
+from carcls.learning import distributed
+from test_distributed import CASES, trained
 
-data, frozen_layers, lr, attacked, out = sys.argv[1:]
-found = test_distributed.trained(Path(data), int(frozen_layers), float(lr), int(attacked))
-if found["rank"] == 0:
-    Path(out).write_text(json.dumps(found))
+data, out = map(Path, sys.argv[1:])
+with distributed.joined(torch.device("cpu")) as device:
+    found = [trained(data, device, *case) for case in CASES]
+if found[0]["rank"] == 0:
+    out.write_text(json.dumps(found))
 """
 
 
-def trained(data: Path, frozen_layers: int, lr: float, attacked: int) -> dict:
+def trained(data: Path, device: torch.device, frozen_layers: int, lr: float, attacked: int) -> dict:
     """What this process, alone or one of several, comes to."""
     sets = [ArchiveSet(data / f"images/{split}.tar") for split in ("train", "val")]
-    with distributed.joined(torch.device("cpu")) as device:
-        recipe = training.Recipe(
-            frozen_layers=frozen_layers,
-            epochs=2,
-            patience=2,
-            optimizer="sgd",
-            batch_size=15,
-            lr=lr,
-            head_lr_multiplier=1,
-            weight_decay=0.01,
-            device=device,
-            precision=torch.float32,
-            seed=1,
-            adversarial=Adversarial(epsilon=0.01, steps=1) if attacked else None,
-        )
-        model = build("resnet18", 12, seed=1)
-        epochs = [asdict(epoch) for epoch in training.fit(model, *sets, recipe)]
-        sums = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
-        everyone = distributed.gather((epochs, sums))
-        assert all(other == everyone[0] for other in everyone), "the processes disagree"
-        return {"processes": len(everyone), "rank": distributed.rank(), "epochs": epochs, "sums": sums}
+    recipe = training.Recipe(
+        frozen_layers=frozen_layers,
+        epochs=2,
+        patience=2,
+        optimizer="sgd",
+        batch_size=15,
+        lr=lr,
+        head_lr_multiplier=1,
+        weight_decay=0.01,
+        device=device,
+        precision=torch.float32,
+        seed=1,
+        adversarial=Adversarial(epsilon=0.01, steps=1) if attacked else None,
+    )
+    model = build("resnet18", 12, seed=1)
+    epochs = [asdict(epoch) for epoch in training.fit(model, *sets, recipe)]
+    sums = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
+    everyone = distributed.gather((epochs, sums))
+    assert all(other == everyone[0] for other in everyone), "the processes disagree"
+    return {"processes": len(everyone), "rank": distributed.rank(), "epochs": epochs, "sums": sums}
 
 
 def launch(folder: Path, script: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -66,12 +71,18 @@ def launch(folder: Path, script: str, *arguments: object) -> subprocess.Complete
     )
 
 
-# training all layers amplifies the rounding of a sum taken in another order: hence the small steps
-@pytest.mark.parametrize(("frozen_layers", "lr", "attacked"), [(0, 1e-6, 0), (8, 1e-3, 0), (0, 1e-6, 1)])
-def test_two_processes_train_as_one_does(data, tmp_path, frozen_layers, lr, attacked):
-    ended = launch(tmp_path, SCRIPT, data, frozen_layers, lr, attacked, tmp_path / "two.json")
+@pytest.fixture(scope="module")
+def by_two(data, tmp_path_factory) -> dict[tuple, dict]:
+    """What two processes come to in each of CASES."""
+    folder = tmp_path_factory.mktemp("by_two")
+    ended = launch(folder, SCRIPT, data, folder / "two.json")
     assert ended.returncode == 0, ended.stderr
-    one, two = trained(data, frozen_layers, lr, attacked), json.loads((tmp_path / "two.json").read_text())
+    return dict(zip(CASES, json.loads((folder / "two.json").read_text()), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_as_one_does(data, by_two, case):
+    one, two, attacked = trained(data, torch.device("cpu"), *case), by_two[case], case[2]
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
         if attacked:  # rounding decides the sign of a gradient near zero, and with it where the pixel goes

@@ -74,9 +74,10 @@ def test_features_computed_once_train_as_features_computed_each_time(sets, monke
     "changes", [{}, {"precision": torch.bfloat16}, {"precision": torch.bfloat16, "adversarial": ATTACKED}]
 )
 def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
-    first, epochs = fit(sets, **changes)
+    few = [images.select(range(0, len(images), 3)) for images in sets]
+    first, epochs = fit(few, **changes)
     torch.manual_seed(12345)
-    second, again = fit(sets, **changes)
+    second, again = fit(few, **changes)
     assert epochs == again
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name

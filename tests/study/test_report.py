@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -158,6 +160,28 @@ def table(page: str, name: str) -> str:
     return next(part for part in re.findall(r"<table.*?</table>", page, re.S) if f"<b>{name}.</b>" in part)
 
 
+def widths(table: str) -> set[int]:
+    """How many columns the rows of a table fill."""
+    found, spanned = [], Counter()  # spanned: by row, the columns that cells of rows above reach down into
+    for place, row in enumerate(re.findall(r"<tr.*?</tr>", table, re.S)):
+        for attributes in re.findall(r"<t[hd]\b([^>]*)>", row):
+            spans = dict(re.findall(r'(\w+)span="(\d+)"', attributes))
+            columns, rows = int(spans.get("col", 1)), int(spans.get("row", 1))
+            spanned.update({place + later: columns for later in range(rows)})
+        found.append(spanned[place])
+    return set(found)
+
+
+@pytest.mark.parametrize("study", ["page", "repeated", "stanford_page"])
+def test_every_column_has_a_heading(study, request):
+    text = request.getfixturevalue(study)
+    page = text if isinstance(text, str) else text[0]
+    tables = re.findall(r"<table.*?</table>", page, re.S)
+    assert len(tables) >= 8
+    for part in tables:
+        assert len(widths(part)) == 1, part[:300]
+
+
 def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
     shown = {}
     for exact, path, key, text in numbers(page):
@@ -208,10 +232,10 @@ def test_one_training_of_each_says_that_it_cannot_tell(page):
     assert "Table S6" not in page
 
 
-@pytest.fixture
-def repeated(tmp_path) -> tuple[str, dict[str, list[float]]]:
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory) -> tuple[str, dict[str, list[float]]]:
     """The page of a study of three repeats, and the scores in them; one variant is left from another."""
-    root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
+    root = make_study(tmp_path_factory.mktemp("repeated"), SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
     means = dict(zip(paper.VARIANTS, (0.3, 0.84, 0.83, 0.7, 0.25, 0.8, 0.75, 0.7), strict=True))
     luck = {"scratch": (0.0, 0.01, 0.02), "pretrained": (0.02, 0.0, 0.01), "freeze6": (0.01, 0.03, 0.0)}
     scores = {
@@ -404,12 +428,24 @@ FRAMES = {  # what each figure must be drawn from
 }
 
 
+@pytest.fixture(scope="module")
+def drawn(small) -> dict[str, list[tuple]]:
+    """What each figure of a report was drawn from, each time."""
+    calls: dict[str, list[tuple]] = {name: [] for name in FRAMES}
+
+    def recording(name: str, draw: Callable) -> Callable:
+        return lambda *data: calls[name].append(data) or draw(*data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FRAMES:
+            patch.setattr(figures, name, recording(name, getattr(figures, name)))
+        report.build(SETTINGS, small)
+    return calls
+
+
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_figure_is_drawn_from_its_csv(small, monkeypatch, name):
-    drawn, draw = [], getattr(figures, name)
-    monkeypatch.setattr(figures, name, lambda *data: drawn.append(data) or draw(*data))
-    report.build(SETTINGS, small)
-    for data in drawn:
+def test_a_figure_is_drawn_from_its_csv(small, drawn, name):
+    for data in drawn[name]:
         if FRAMES[name] == "history":
             for variant, frame in data[0].items():
                 expected = pd.read_csv(small / f"plots/history/{variant}.csv")
@@ -424,7 +460,7 @@ def test_a_figure_is_drawn_from_its_csv(small, monkeypatch, name):
         else:
             expected = pd.read_csv(small / FRAMES[name], keep_default_na=False)
             pd.testing.assert_frame_equal(data[0], expected)
-    assert len(drawn) == (2 if name == "train_and_val" else 1)
+    assert len(drawn[name]) == (2 if name == "train_and_val" else 1)
 
 
 def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
