@@ -101,6 +101,7 @@ def draw_shapes(folder: Path, each: int) -> None:
             image.save(folder / name / f"{number:02}.png")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Processes share the files out. Those of the `study`, which takes minutes, are for one, and first."""
     of_study = {item.path for item in items if "study" in getattr(item, "fixturenames", ())}
