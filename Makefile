@@ -16,7 +16,7 @@ web: .venv/ready
 	$(BIN)/carcls web
 
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

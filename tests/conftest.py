@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODE = "carcls stages cluster dvc.yaml params.yaml .dvcignore .gitignore data models .dvc".split()
+OF_STUDY = {"test_stages.py", "test_remote.py", "test_cluster.py"}  # they look at the fixture `study`
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,
@@ -101,14 +102,21 @@ def draw_shapes(folder: Path, each: int) -> None:
             image.save(folder / name / f"{number:02}.png")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Processes share the files out. Those of the `study`, which takes minutes, are for one, and first."""
-    of_study = {item.path for item in items if "study" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "study" if item.path in of_study else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path not in of_study)
+    items.sort(key=lambda item: item.path.name not in OF_STUDY)  # which takes longest, and so begins first
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Processes share the tests out by the file; those of the study are as one, so that it is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "study" if Path(file).name in OF_STUDY else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -172,9 +172,9 @@ def widths(table: str) -> set[int]:
     return set(found)
 
 
-@pytest.mark.parametrize("study", ["page", "repeated", "stanford_page"])
-def test_every_column_has_a_heading(study, request):
-    text = request.getfixturevalue(study)
+@pytest.mark.parametrize("report_of", ["page", "repeated", "stanford_page"])
+def test_every_column_has_a_heading(report_of, request):
+    text = request.getfixturevalue(report_of)
     page = text if isinstance(text, str) else text[0]
     tables = re.findall(r"<table.*?</table>", page, re.S)
     assert len(tables) >= 8
