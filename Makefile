@@ -15,8 +15,9 @@ plots: .venv/ready
 web: .venv/ready
 	$(BIN)/carcls web
 
+# two processes of one thread each: on such small images two of two threads wait for one another
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -97,7 +97,7 @@ def test_a_pretrained_training_lists_labels_to_doubt():
 
 
 def test_a_killed_training_goes_on_to_the_same_model():
-    start("whole", "--epochs", "6").communicate(timeout=60)
+    start("whole", "--epochs", "6").communicate(timeout=300)
     process = start("again", "--epochs", "6")
     wait_for_epochs("again", 2)
     process.kill()
@@ -114,7 +114,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():
     process = start("stopped", "--epochs", "400")
     wait_for_epochs("stopped", 2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     history = pd.read_csv("results/stopped/history.csv")
     _, info = load_model(Path("results/stopped/model.safetensors"))
     assert process.returncode == 0 and len(history) < 400
