@@ -26,8 +26,7 @@ class Conv2d(nn.Conv2d):
         """`images`: (n, in_channels, h, w), channels last."""
         if images.device.type != "cpu" or not _pays(images.dtype) or torch.compiler.is_exporting():
             return super().forward(images)
-        side = max((pixels - 1) // self.stride[0] + 1 for pixels in images.shape[2:])
-        if images.dtype == torch.float32 and side <= MAX_SIDE:
+        if images.dtype == torch.float32 and max(_sides(images, self.stride[0])) <= MAX_SIDE:
             return _ByRuns.apply(images, self.weight, self.stride[0])
         pixels = images[:, 0].numel() // (self.stride[0] * self.stride[1])
         if self.training and pixels <= MAX_PIXELS * self.out_channels:
@@ -68,23 +67,32 @@ class _ByRuns(torch.autograd.Function):
     def forward(context, images: Tensor, weight: Tensor, stride: int) -> Tensor:
         context.save_for_backward(images, weight)
         context.stride = stride
-        height, width = ((pixels - 1) // stride + 1 for pixels in images.shape[2:])
-        output = images.new_zeros(len(images), height, width, len(weight))
+        output = images.new_zeros(len(images), *_sides(images, stride), len(weight))
         for pixel, inputs, taps in _runs(output, _last(images), _last(weight), stride):
             pixel.addmm_(inputs, taps.T)
         return output.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         images, weight = (_last(saved) for saved in context.saved_tensors)
-        of_output, of_images, of_weight = _last(gradient), torch.zeros_like(images), torch.zeros_like(weight)
+        of_output, of_images, of_weight = _last(gradient), None, None
         if context.needs_input_grad[0]:
-            for pixel, inputs, taps in _runs(of_output, of_images, weight, context.stride):
+            sums = torch.zeros_like(images)
+            for pixel, inputs, taps in _runs(of_output, sums, weight, context.stride):
                 inputs.addmm_(pixel, taps)
+            of_images = sums.permute(0, 3, 1, 2)
         if context.needs_input_grad[1]:
-            for pixel, inputs, taps in _runs(of_output, images, of_weight, context.stride):
+            sums = torch.zeros_like(weight)
+            for pixel, inputs, taps in _runs(of_output, images, sums, context.stride):
                 taps.addmm_(pixel.T, inputs)
-        return of_images.permute(0, 3, 1, 2), of_weight.permute(0, 3, 1, 2), None
+            of_weight = sums.permute(0, 3, 1, 2)
+        return of_images, of_weight, None
+
+
+def _sides(images: Tensor, stride: int) -> tuple[int, int]:
+    """Height and width of what the convolution makes of `images`."""
+    height, width = ((pixels - 1) // stride + 1 for pixels in images.shape[2:])
+    return height, width
 
 
 def _last(tensor: Tensor) -> Tensor:
