@@ -126,7 +126,8 @@ def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm,
     once("epoch 1:", 4, "scontrol", "requeuehold")
     wait_until(lambda: state(4) == "PENDING", "the end of task 4", 60)
     notes = rf's/"pid": [0-9]+(, "cmd": "[^"]*train@resnet34-scratch")/"pid": {os.getpid()}\1/g'
-    change = 'sed -i -E "$1" .dvc/tmp/rwlock && cat .dvc/tmp/rwlock'  # unlocked, the next task may be writing it
+    # read under the lock as well: the next task may be writing it
+    change = 'sed -i -E "$1" .dvc/tmp/rwlock && cat .dvc/tmp/rwlock'
     changed = done(folder, "flock", ".dvc/tmp/lock", "sh", "-c", change, "sh", notes)
     assert f'"pid": {os.getpid()}' in changed
     done(folder, "scontrol", "release", f"{train}_4", **slurm)

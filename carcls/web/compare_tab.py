@@ -44,7 +44,7 @@ def _study() -> str:
     """The table of variants, the chosen one's test and attack, the curves, and the report."""
     trained = {path.stem: json.loads(path.read_text()) for path in (METRICS / "train").glob("*-*.json")}
     if not trained:
-        return html.problem("There is no study yet: `dvc repro` makes it.")
+        return html.note(f"There is no study in {Path.cwd()}: `dvc repro` makes one, in the project.")
     known = [variant for variant in paper.VARIANTS if variant in trained]
     variants = known + sorted(trained.keys() - set(known))
     parts = [html.table(COLUMNS, [_row(variant, trained[variant]) for variant in variants]), _tested()]

@@ -1,6 +1,7 @@
 """The page's pieces of HTML. Every text from outside is escaped here."""
 
 import base64
+import re
 from collections.abc import Sequence
 
 import cv2
@@ -13,7 +14,7 @@ from carcls.study.wording import score
 
 def problem(sentence: str) -> str:
     """What is wrong, and the way out."""
-    return f'<p class="problem" role="alert">{escape(sentence)}</p>'
+    return f'<p class="problem" role="alert">{_with_code(sentence)}</p>'
 
 
 def heading(text: str) -> str:
@@ -21,7 +22,12 @@ def heading(text: str) -> str:
 
 
 def note(sentence: str) -> str:
-    return f'<p class="note">{escape(sentence)}</p>'
+    return f'<p class="note">{_with_code(sentence)}</p>'
+
+
+def _with_code(sentence: str) -> str:
+    """`sentence`, escaped, with what stands between backticks as code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", str(escape(sentence)))
 
 
 def done(sentence: str, *links: str) -> str:

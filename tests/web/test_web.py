@@ -511,7 +511,7 @@ def test_a_bad_picture_gets_its_sentence(page, server, project, name, says):
     page.get_by_text(re.compile(says)).first.wait_for()
     open_page(page, server)
     open_tab(page, "Compare")
-    page.get_by_text("There is no study yet").wait_for()
+    page.get_by_text(f"There is no study in {project}: dvc repro makes one, in the project.").wait_for()
 
 
 @pytest.mark.parametrize("name", ["pickle", "foreign"])
