@@ -1,11 +1,15 @@
 """What a process has and needs once: its cores, and the settings of the libraries that it computes with."""
 
+import atexit
 import ctypes
+import gc
+import logging
 import os
 import platform
 import sys
 import warnings
 from types import ModuleType
+from typing import NoReturn
 
 
 def cores() -> int:
@@ -14,12 +18,15 @@ def cores() -> int:
 
 
 def set_up() -> None:
-    """Make what is computed here reproducible, and spend no thread, page or digest on nothing.
+    """Make what is computed here reproducible, and spend no thread, page, digest or search on nothing.
 
     Every entry point (stages, the command line, the page's worker, processes of a pool) calls it once its
     imports are done; importing carcls changes no library's settings. What is not imported is left alone, so
     that a stage without tensors does not pay for PyTorch.
     """
+    gc.freeze()  # what imports made stays: no search for garbage goes through it
+    gc.enable()  # stages and commands put it off until here
+    atexit.register(gc.unfreeze)  # or libraries would report at the end what they made as leaked
     if "cv2" in sys.modules:
         # work is shared out by image; threads inside an operation would fight over the cores
         sys.modules["cv2"].setNumThreads(0)
@@ -27,6 +34,14 @@ def set_up() -> None:
         _set_up_pillow()
     if "torch" in sys.modules:
         _set_up_torch(sys.modules["torch"])
+
+
+def leave() -> NoReturn:
+    """End the program, whose work is done, before Python looks through PyTorch for garbage once more."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _set_up_pillow() -> None:

@@ -10,6 +10,8 @@ from importlib import import_module
 import pytest
 from conftest import ROOT
 
+from carcls import process
+
 # from the ground up: a module imports only from its own floor and those before it
 FLOORS = [
     ["carcls.errors", "carcls.files", "carcls.process", "carcls.scoring", "carcls.seeds"],
@@ -109,8 +111,8 @@ def test_an_import_only_defines_and_set_up_sets():
 
 
 def test_a_stage_sets_up_before_it_computes(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr("carcls.process.set_up", lambda: calls.append("set up"))
+    calls, set_up = [], process.set_up
+    monkeypatch.setattr("carcls.process.set_up", lambda: (calls.append("set up"), set_up()))
     monkeypatch.setattr("stages._check_library", lambda: None)
     monkeypatch.setattr(sys, "argv", ["stages/any.py"])
     monkeypatch.chdir(tmp_path)

@@ -96,9 +96,12 @@ def test_stages_without_tensors_do_not_import_torch(name):
     assert "| torch\n" not in imported.stderr
 
 
-def test_a_stage_looks_for_garbage_once_it_is_imported():
-    told = run(ROOT, sys.executable, "-c", "import gc, stages.split; print(gc.isenabled())")
-    assert told.stdout == "True\n"
+def test_a_stage_looks_for_garbage_once_it_is_set_up():
+    code = (
+        "import gc, stages.split; from carcls.process import set_up; told = [gc.isenabled()]; set_up();"
+        "print(*told, gc.isenabled(), len(gc.get_objects()) < gc.get_freeze_count())"
+    )
+    assert run(ROOT, sys.executable, "-c", code).stdout == "False True True\n"
 
 
 def picture(path: Path, shade: int) -> None:
