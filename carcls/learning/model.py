@@ -155,7 +155,7 @@ def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
         with safe_open(path, framework="pt") as file:
             yield file, ModelInfo(**json.loads((file.metadata() or {})["carcls"]))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: `carcls train` makes a model, `dvc repro` the study's.") from None
+        raise InputError(f"{path} is missing: `carcls train` makes one, `dvc repro` the study's.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
         raise InputError(f"{path} is not a model that this project trained.") from None
 
