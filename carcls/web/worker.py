@@ -95,3 +95,4 @@ def _progress(recipe: Train) -> type[tqdm]:
 
 if __name__ == "__main__":
     main()
+    process.leave()  # the page says that it has finished once the process is gone
