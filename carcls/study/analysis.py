@@ -70,10 +70,13 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
     over images, an image drawn together with what was made of it.
     """
 
+    values, ranks = np.unique(np.concatenate([clean, attacked]), return_inverse=True)
+    ranks = ranks.reshape(2, len(clean))
+
     def area(places: np.ndarray) -> float:
-        values = np.concatenate([clean.to_numpy()[places], attacked.to_numpy()[places]])
-        ranks = pd.Series(values).rank()[len(places) :]
-        return float((ranks.mean() - (len(places) + 1) / 2) / len(places))
+        of_clean, of_attacked = (np.bincount(rank[places], minlength=len(values)) for rank in ranks)
+        below = of_clean.cumsum() - of_clean / 2  # clean images of less entropy; of as much, half
+        return float(of_attacked @ below / len(places) ** 2)
 
     called = np.repeat([0, 1], len(clean))
     from sklearn.metrics import roc_curve  # who draws no curve does not wait for it
