@@ -17,7 +17,7 @@ web: .venv/ready
 
 # two processes of one thread each: on such small images two of two threads wait for one another
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """A small study: its files, made once by the library itself, and all of it, made once by real DVC."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -26,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODE = "carcls stages cluster dvc.yaml params.yaml .dvcignore .gitignore data models .dvc".split()
-OF_STUDY = {"test_stages.py", "test_remote.py", "test_cluster.py"}  # they look at the fixture `study`
 SHRUNKEN = {
     ("data", "image_size"): 32,
     ("data", "demo", "train_per_class"): 6,
@@ -103,20 +103,8 @@ def draw_shapes(folder: Path, each: int) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in OF_STUDY)  # which takes longest, and so begins first
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """Processes share the tests out by the file; those of the study are as one, so that it is made once."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "study" if Path(file).name in OF_STUDY else file
-
-    return Scheduling(config, log)
+    longest = ("test_stages.py", "test_web.py")  # begin first, or one process would end long after the other
+    items.sort(key=lambda item: item.path.name not in longest)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -143,15 +131,29 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
-    """A whole study by real DVC in a Git repository of its own."""
-    folder = copy_project(tmp_path_factory.mktemp("repo"))
+    """A whole study by real DVC in a Git repository of its own, made once for all processes of a test run.
+
+    What is not committed in it is test_stages.py's to change: others clone it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"
+    made = folder.with_suffix(".made")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make_study(folder)
+            made.touch()
+    return folder
+
+
+def make_study(folder: Path) -> None:
+    copy_project(folder)
     git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
     run(folder, "git", "init", "--quiet")
     result = run(folder, "dvc", "repro")
     assert result.returncode == 0, result.stderr + result.stdout
     run(folder, "git", "add", "--all")
     assert run(folder, *git, "commit", "--quiet", "--message", "study").returncode == 0
-    return folder
 
 
 @pytest.fixture
