@@ -103,8 +103,9 @@ def draw_shapes(folder: Path, each: int) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    longest = ("test_stages.py", "test_web.py")  # begin first, or one process would end long after the other
-    items.sort(key=lambda item: item.path.name not in longest)
+    """What takes longest begins first, or one process would end long after the other."""
+    longest = ["test_stages.py", "test_web.py", "test_remote.py"]  # the first makes the study for the third
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
 @pytest.fixture(scope="session", autouse=True)
