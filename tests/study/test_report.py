@@ -182,6 +182,10 @@ def test_every_column_has_a_heading(report_of, request):
         assert len(widths(part)) == 1, part[:300]
 
 
+def test_the_rates_of_all_layers_are_told(page):
+    assert "learning rate 0.0005, the classifier's 0.0025, weight decay 0.01" in page
+
+
 def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
     shown = {}
     for exact, path, key, text in numbers(page):
