@@ -59,7 +59,8 @@ def endpoint() -> Iterator[str]:
 def shared(study, endpoint, tmp_path_factory) -> Path:
     """A folder with a bare repository `hub` and its clone `author`, whose study is on the remote."""
     folder = tmp_path_factory.mktemp("shared")
-    done(study, "git", "clone", "--quiet", "--bare", str(study), str(folder / "hub"))
+    # not file by file: another process may be at work in the study
+    done(study, "git", "clone", "--quiet", "--bare", "--no-local", str(study), str(folder / "hub"))
     done(folder, "git", "clone", "--quiet", "hub", "first")
     first = folder / "first"
     done(first, "dvc", "remote", "add", "--default", "loopback", "s3://study/carcls")

@@ -248,7 +248,7 @@ def test_every_metric_is_in_the_report_as_it_is(study):
 
 def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
     assert "Running" not in run(study, "dvc", "repro").stdout
-    cells = ["weights@resnet34", "train@resnet34-pretrained"]  # not all: minutes
+    cells = ["weights@resnet34", "train@resnet34-pretrained", "train@resnet34-freeze6"]  # not all: minutes
     watched = ["watch_photographs", "watch_weights"]
     names = [*watched, "download", "split", "augment", *cells, "evaluate", "fgsm", "robustness", "report"]
     forced = run(study, "dvc", "repro", "--force", "--single-item", *names)
