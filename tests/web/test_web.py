@@ -327,7 +327,7 @@ def browser():
     with sync_playwright() as playwright:
         offline = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", offline])
-        yield browser
+        yield browser.new_context()  # its pages share what they have loaded
         browser.close()
 
 
