@@ -5,17 +5,20 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
-from conftest import on_several_machines, run
+from conftest import ROOT, on_several_machines, run
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 pytestmark = [
@@ -38,7 +41,6 @@ ProctrackType=proctrack/linuxproc # no cgroups: this may be a container
 TaskPlugin=task/none
 SelectType=select/linear
 SlurmdParameters=config_overrides # nodes of any size
-KillWait=2
 NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cpus}
 NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs={cpus}
 PartitionName=both Nodes=one,two Default=YES
@@ -70,7 +72,7 @@ def dvc_notes(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / ".dvc/tmp/rwlock"
     with (folder / ".dvc/tmp/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        notes = json.loads(path.read_text())
+        notes = json.loads(path.read_text()) if path.exists() else {}
         yield notes
         path.write_text(json.dumps(notes))
 
@@ -113,6 +115,36 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
         yield environment
         run(folder, "scancel", "--user=root", **environment)
         wait_until(says("", "squeue", "--noheader"), "the end of every job", 60)
+
+
+def lets_pass(number: int, name: str, parent: int) -> bool:
+    """Whether a child of `parent` that was called with `name` catches the signal `number`."""
+    for child in psutil.Process(parent).children():
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+        if name in " ".join(child.cmdline()) and caught & 1 << number - 1:
+            return True
+    return False
+
+
+def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_no_notes(tmp_path):
+    (tmp_path / "dvc.yaml").write_text("stages: {touch: {cmd: touch made, outs: [made]}}")
+    done(tmp_path, "dvc", "init", "--no-scm")
+    done(tmp_path, "dvc", "status")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    job = {"PATH": path, "SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "1"}
+    with dvc_notes(tmp_path), (tmp_path / "log").open("w") as log:
+        command = ["bash", ROOT / "cluster/repro.sbatch", "touch"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=os.environ | job, stdout=log, stderr=log, start_new_session=True
+        )
+        wait_until(lambda: lets_pass(signal.SIGTERM, "dvc", process.pid), "DVC", 60)
+        os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) != 0
+    assert "failed to reproduce 'touch'" in (tmp_path / "log").read_text()
+    assert not (tmp_path / "made").exists()
+    with dvc_notes(tmp_path) as notes:
+        assert not notes.get("write") and not notes.get("read")
 
 
 def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm, tmp_path):
