@@ -77,14 +77,26 @@ def copy_project(folder: Path, changes: dict | None = None) -> Path:
 
 
 def run(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
+        command, cwd=folder, env=surroundings() | environment, capture_output=True, text=True
+    )
+
+
+def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen:
+    """The command at work, with its children a group of processes of its own."""
+    return subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | environment,
-        capture_output=True,
-        text=True,
+        env=surroundings() | environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
+
+
+def surroundings() -> dict[str, str]:
+    """The environment with this Python's commands first, and without the user's settings of Git."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
 
 
 def draw_shapes(folder: Path, each: int) -> None:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from conftest import ROOT, on_several_machines, run
+from conftest import ROOT, on_several_machines, run, start
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 pytestmark = [
@@ -117,12 +116,12 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
         wait_until(says("", "squeue", "--noheader"), "the end of every job", 60)
 
 
-def lets_pass(number: int, name: str, parent: int) -> bool:
-    """Whether a child of `parent` that was called with `name` catches the signal `number`."""
+def dvc_catches(number: int, parent: int) -> bool:
+    """Whether `parent` has started DVC, and that catches the signal `number`."""
     for child in psutil.Process(parent).children():
         status = Path(f"/proc/{child.pid}/status").read_text()
         caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
-        if name in " ".join(child.cmdline()) and caught & 1 << number - 1:
+        if "dvc.cli" in " ".join(child.cmdline()) and caught & 1 << number - 1:
             return True
     return False
 
@@ -131,14 +130,10 @@ def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_no_notes(tmp
     (tmp_path / "dvc.yaml").write_text("stages: {touch: {cmd: touch made, outs: [made]}}")
     done(tmp_path, "dvc", "init", "--no-scm")
     done(tmp_path, "dvc", "status")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    job = {"PATH": path, "SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "1"}
-    with dvc_notes(tmp_path), (tmp_path / "log").open("w") as log:
-        command = ["bash", ROOT / "cluster/repro.sbatch", "touch"]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=os.environ | job, stdout=log, stderr=log, start_new_session=True
-        )
-        wait_until(lambda: lets_pass(signal.SIGTERM, "dvc", process.pid), "DVC", 60)
+    job = ("sh", "-c", 'exec "$0" touch > log 2>&1', str(ROOT / "cluster/repro.sbatch"))
+    with dvc_notes(tmp_path):
+        process = start(tmp_path, *job, SLURM_JOB_ID="1", SLURM_CPUS_ON_NODE="1")
+        wait_until(lambda: dvc_catches(signal.SIGTERM, process.pid), "DVC", 60)
         os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) != 0
     assert "failed to reproduce 'touch'" in (tmp_path / "log").read_text()

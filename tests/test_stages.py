@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, copy_project, run, shrunken
+from conftest import ROOT, copy_project, run, shrunken, start
 from PIL import Image
 
 from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
@@ -54,18 +54,6 @@ def imports(path: Path) -> set[str]:
                         found.add(relative)
                         pending.append(file)
     return found
-
-
-def start(folder: Path, *command: str) -> subprocess.Popen:
-    """The command at work, with its children a group of processes of its own."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
 
 
 def stage(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
