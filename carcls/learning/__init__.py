@@ -6,7 +6,8 @@ From the ground up: a module imports only those before it.
     heartbeat     machines that train together hear each other
     distributed   several processes that train one model
     loading       image sets as tensors
-    convolution   the 3 x 3 convolution, faster on the CPU where maps are small
+    winograd      the 3 x 3 convolution with fewer multiplications
+    convolution   the 3 x 3 convolution, by the fastest way there is on the CPU
     model         ResNets, which of their layers are frozen, and the files they are kept in
     perturbation  pixels moved against a model
     evaluation    answers (logits), and apart from them scores

@@ -1,4 +1,4 @@
-"""Convolutions that train faster on the CPU where they have many channels and few pixels."""
+"""Convolutions that train faster on the CPU: as products of matrices, where that pays."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -7,31 +7,56 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional, grad
 
+from carcls.learning import winograd
+
 MAX_PIXELS = 4  # of all outputs together, for each of their channels, up to which the product pays
 MAX_SIDE = 2  # of one output, in pixels, up to which it pays to leave out what is multiplied by padding
 
+# What Winograd's filtering costs, in tiles of one product of matrices a point
+TRANSFORMS = 86  # of a tile of one channel, for each channel that the product is made of or makes
+KERNELS = 64  # to transform the kernels, and their gradients back
+MAX_SHARE = 0.85  # of a convolution's multiplications, up to which it is taken
+MAX_VALUES = 2**24  # of the transformed tiles, which are kept for the gradient: 64 MiB
+
 
 class Conv2d(nn.Conv2d):
-    """A 3 x 3 convolution, padded by 1, that may be computed by products of matrices.
+    """A 3 x 3 convolution, padded by 1, by products of matrices on the CPU where these were measured to pay.
 
-    oneDNN has each thread add up a weight gradient of its own and then adds those, which for many channels
-    and few pixels, as in the last layers of a ResNet, is much of the work. One product gives the same but for
-    rounding, up to twice as fast; it is taken on the CPU where it was measured to pay: in bfloat16, and in
-    float32 without AVX-512. Of maps of 2 x 2 pixels more than half of what a convolution multiplies is
-    padding: in that float32, products of the rest stand for it, in all passes, at half the time. An exported
-    model has neither.
+    They pay in bfloat16, and in float32 without AVX-512, and give the same but for rounding. oneDNN has each
+    thread add up a weight gradient of its own and then adds those, which for many channels and few pixels, as
+    in the last layers of a ResNet, is much of the work: one product gives the gradient up to twice as fast.
+    In that float32 there is more. In training, Winograd's filtering multiplies less, in half to five sixths
+    of the time. Of maps of 2 x 2 pixels, more than half of what a convolution multiplies is padding: products
+    of the rest stand for it, in all passes, in half the time. An exported model has none of these.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """`images`: (n, in_channels, h, w), channels last."""
         if images.device.type != "cpu" or not _pays(images.dtype) or torch.compiler.is_exporting():
             return super().forward(images)
-        if images.dtype == torch.float32 and max(_sides(images, self.stride[0])) <= MAX_SIDE:
-            return _ByRuns.apply(images, self.weight, self.stride[0])
+        if images.dtype == torch.float32:
+            if max(_sides(images, self.stride[0])) <= MAX_SIDE:
+                return _ByRuns.apply(images, self.weight, self.stride[0])
+            if self.training and self.stride == (1, 1) and (side := _tile(images, self.out_channels)):
+                return winograd.conv2d(images, self.weight, side)
         pixels = images[:, 0].numel() // (self.stride[0] * self.stride[1])
         if self.training and pixels <= MAX_PIXELS * self.out_channels:
             return _ByProduct.apply(images, self.weight.to(images.dtype), self.stride)
         return super().forward(images)
+
+
+def _tile(images: Tensor, out_channels: int) -> int | None:
+    """The side of tiles by which Winograd's filtering of `images` costs least; None where it does not pay."""
+    count, channels, height, width = images.shape
+
+    def cost(side: int) -> float:  # in multiplications for each pair of channels
+        tiles = winograd.values(images, side) / channels / (side + 2) ** 2
+        tiles *= 1 + TRANSFORMS * (1 / channels + 1 / out_channels)
+        return (side + 2) ** 2 * (tiles + KERNELS)
+
+    side = min(winograd.SIDES, key=cost)
+    pays = cost(side) <= MAX_SHARE * 9 * count * height * width
+    return side if pays and winograd.values(images, side) <= MAX_VALUES else None
 
 
 def _pays(dtype: torch.dtype) -> bool:

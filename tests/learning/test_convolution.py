@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from carcls.learning import convolution
+from carcls.learning import convolution, winograd
 from carcls.learning.model import build
 
 
@@ -41,6 +41,40 @@ def test_the_products_are_the_convolution_and_its_gradient(stride, size, dtype, 
     expected.backward(uneven.double())
     assert close(output, expected) and close(images.grad, exact.grad)
     assert close(layer.weight.grad, weight.grad)
+
+
+@pytest.mark.parametrize(
+    ("capability", "training", "images", "stride", "filtered"),
+    [
+        ("AVX2", True, 32, 1, True),
+        ("DEFAULT", True, 32, 1, True),
+        ("AVX512", True, 32, 1, False),
+        ("AVX2", False, 32, 1, False),
+        ("AVX2", True, 32, 2, False),
+        ("AVX2", True, 1, 1, False),  # transforming the kernels would cost more than is saved
+    ],
+)
+def test_float32_is_filtered_in_training_where_that_pays(
+    capability, training, images, stride, filtered, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    sides = []
+    conv2d = winograd.conv2d
+    monkeypatch.setattr(winograd, "conv2d", lambda *given: sides.append(given[2]) or conv2d(*given))
+    layer = layer_of(stride).train(training)
+    batch = torch.randn(images, 96, 16, 16).to(memory_format=torch.channels_last)
+    output = layer(batch)
+    assert sides == [4] * filtered
+    exact = nn.functional.conv2d(batch.double(), layer.weight.double(), stride=stride, padding=1)
+    assert torch.allclose(output.double(), exact, atol=1e-4)
+
+
+def test_few_channels_are_not_filtered(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(winograd, "conv2d", None)  # calling it would fail
+    layer = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    convolution.replace(nn.Sequential(layer))
+    layer(torch.zeros(32, 64, 12, 12))
 
 
 def test_wide_maps_and_float32_with_avx512_are_left_to_pytorch(monkeypatch):
