@@ -12,11 +12,11 @@ from carcls.learning import winograd
 MAX_PIXELS = 4  # of all outputs together, for each of their channels, up to which the product pays
 MAX_SIDE = 2  # of one output, in pixels, up to which it pays to leave out what is multiplied by padding
 
-# What Winograd's filtering costs, in tiles of one product of matrices a point
-TRANSFORMS = 86  # of a tile of one channel, for each channel that the product is made of or makes
-KERNELS = 64  # to transform the kernels, and their gradients back
-MAX_SHARE = 0.85  # of a convolution's multiplications, up to which it is taken
-MAX_VALUES = 2**24  # of the transformed tiles, which are kept for the gradient: 64 MiB
+# Winograd's filtering
+TILE = 86  # kernels that a tile is multiplied with in the time that transforming it takes
+KERNEL = 64  # tiles that a kernel is multiplied with in the time that transforming it takes
+MAX_SHARE = 0.85  # of the time that a convolution takes to multiply, up to which it pays
+MAX_BYTES = 2**26  # of the transformed tiles of a layer, which are kept for the gradient
 
 
 class Conv2d(nn.Conv2d):
@@ -50,13 +50,13 @@ def _tile(images: Tensor, out_channels: int) -> int | None:
     count, channels, height, width = images.shape
 
     def cost(side: int) -> float:  # in multiplications for each pair of channels
-        tiles = winograd.values(images, side) / channels / (side + 2) ** 2
-        tiles *= 1 + TRANSFORMS * (1 / channels + 1 / out_channels)
-        return (side + 2) ** 2 * (tiles + KERNELS)
+        of_tile = 1 + TILE * (1 / channels + 1 / out_channels)
+        return (side + 2) ** 2 * (winograd.tiles(images, side) * of_tile + KERNEL)
 
     side = min(winograd.SIDES, key=cost)
+    kept = winograd.tiles(images, side) * channels * (side + 2) ** 2 * images.itemsize
     pays = cost(side) <= MAX_SHARE * 9 * count * height * width
-    return side if pays and winograd.values(images, side) <= MAX_VALUES else None
+    return side if pays and kept <= MAX_BYTES else None
 
 
 def _pays(dtype: torch.dtype) -> bool:

@@ -21,15 +21,15 @@ def conv2d(images: Tensor, weight: Tensor, side: int) -> Tensor:
 
     `images`: (n, in, h, w) float32, channels last in memory; `weight`: (out, in, 3, 3); `side`: one of SIDES.
     Relative errors, of gradients too, are about 4e-7, 1e-6 and 2e-6 by `side`, where oneDNN's are 1e-7 to
-    4e-6. As many `values` are kept for the gradient.
+    4e-6. The transformed tiles are kept for the gradient.
     """
     return _Conv2d.apply(images, weight, side)
 
 
-def values(images: Tensor, side: int) -> int:
-    """How many values the transformed tiles of `images` have: (side + 2)^2 / side^2 times theirs, or more."""
-    count, channels, height, width = images.shape
-    return count * channels * -(-height // side) * -(-width // side) * (side + 2) ** 2
+def tiles(images: Tensor, side: int) -> int:
+    """How many tiles `images` are cut into; transformed, one has (side + 2) x (side + 2) values a channel."""
+    count, _, height, width = images.shape
+    return count * -(-height // side) * -(-width // side)
 
 
 class _Conv2d(torch.autograd.Function):
@@ -39,8 +39,8 @@ class _Conv2d(torch.autograd.Function):
         height, width = images.shape[2:]
         borders = (0, 0, 1, 1 + -width % side, 1, 1 + -height % side)
         padded = functional.pad(images.permute(0, 2, 3, 1), borders)
-        tiles = padded.unfold(1, side + 2, side).unfold(2, side + 2, side)
-        inputs = _transform(of_tile, tiles.permute(4, 5, 0, 1, 2, 3))
+        windows = padded.unfold(1, side + 2, side).unfold(2, side + 2, side)
+        inputs = _transform(of_tile, windows.permute(4, 5, 0, 1, 2, 3))
         kernels = _transform(of_kernel, weight.permute(2, 3, 0, 1))
         context.save_for_backward(inputs, kernels)
         context.side = side
@@ -57,8 +57,8 @@ class _Conv2d(torch.autograd.Function):
         borders = (0, 0, 0, -width % context.side, 0, -height % context.side)
         gradient = functional.pad(gradient.permute(0, 2, 3, 1), borders)
         rows, columns = inputs.shape[3:5]
-        tiles = gradient.unflatten(1, (rows, -1)).unflatten(3, (columns, -1)).permute(2, 4, 0, 1, 3, 5)
-        of_outputs = _transform(of_output, tiles)
+        squares = gradient.unflatten(1, (rows, -1)).unflatten(3, (columns, -1)).permute(2, 4, 0, 1, 3, 5)
+        of_outputs = _transform(of_output, squares)
         of_images = of_weight = None
         if context.needs_input_grad[0]:
             products = torch.bmm(_points(of_outputs), _points(kernels)).view_as(inputs)
