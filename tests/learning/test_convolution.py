@@ -69,12 +69,14 @@ def test_float32_is_filtered_in_training_where_that_pays(
     assert torch.allclose(output.double(), exact, atol=1e-4)
 
 
-def test_few_channels_are_not_filtered(monkeypatch):
+@pytest.mark.parametrize(("channels", "memory"), [(64, convolution.MAX_BYTES), (128, 2**20)])
+def test_few_channels_are_not_filtered_nor_what_would_keep_too_much(channels, memory, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(convolution, "MAX_BYTES", memory)
     monkeypatch.setattr(winograd, "conv2d", None)  # calling it would fail
-    layer = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     convolution.replace(nn.Sequential(layer))
-    layer(torch.zeros(32, 64, 12, 12))
+    layer(torch.zeros(32, channels, 12, 12))
 
 
 def test_wide_maps_and_float32_with_avx512_are_left_to_pytorch(monkeypatch):
