@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.learning.model import save_backbone
-from carcls.learning.weights import backbone
 from stages import stage
 
 
 @stage
 def main(arch: str) -> None:
+    # here: the processes that draw pictures import this module, too, and need no PyTorch
+    from carcls.learning.model import save_backbone
+    from carcls.learning.weights import backbone
+
     save_backbone(Path(f"data/weights/{arch}.safetensors"), backbone(params.load(), arch))
 
 

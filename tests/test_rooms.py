@@ -14,7 +14,7 @@ from carcls import process
 
 # from the ground up: a module imports only from its own floor and those before it
 FLOORS = [
-    ["carcls.errors", "carcls.files", "carcls.process", "carcls.scoring", "carcls.seeds"],
+    ["carcls.errors", "carcls.files", "carcls.pool", "carcls.process", "carcls.scoring", "carcls.seeds"],
     ["carcls.params"],
     ["carcls.data"],
     ["carcls.learning"],
@@ -125,16 +125,16 @@ def test_a_stage_sets_up_before_it_computes(tmp_path, monkeypatch):
     assert calls == ["set up", "main"]
 
 
-def test_a_prediction_pays_for_no_table_no_score_and_no_figure():
+def test_a_prediction_and_a_training_pay_for_no_table_no_figure_and_no_framework():
     code = (
-        "import sys; import carcls.learning.inference, carcls.cli.program;"
+        "import sys, stages.train, carcls.learning.inference, carcls.cli.program;"
         "print(*{'sklearn', 'pandas', 'matplotlib', 'dvc', 'gradio'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
 
 
-def test_a_training_pays_for_scores_when_it_scores():
-    code = "import sys, stages.train; print(*{'sklearn', 'pandas', 'matplotlib'} & set(sys.modules))"
+def test_processes_that_draw_pictures_pay_for_no_pytorch():
+    code = "import sys, stages.download, stages.weights; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == ""
+    assert run.stdout.strip() == "False"

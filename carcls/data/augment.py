@@ -4,20 +4,14 @@ What a copy is made of follows from the seed, its split, its class and its numbe
 the same bytes come from any number of processes and a new class changes no other.
 """
 
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import combinations
 from math import ceil, e, hypot
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from signal import SIG_IGN, SIGINT, signal
 from statistics import NormalDist
-from threading import Thread
 from typing import NamedTuple
 
 import cv2
@@ -25,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from carcls import params, process
+from carcls import params, pool, process
 from carcls.data import archive, images
 from carcls.errors import InputError
 from carcls.seeds import generator
@@ -284,7 +278,7 @@ def build(
         workers = 1 if sum(totals.values()) * image_size**2 < SMALL else process.cores()
     make = partial(_make, raw, settings, image_size)
     with ExitStack() as stack:
-        run = stack.enter_context(_in_order(workers))
+        run = stack.enter_context(pool.in_order(workers))
         for name, originals in sets.items():
             writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
             sources = _sources(originals, wanted[name], seed, name)
@@ -353,44 +347,3 @@ def _check(sizes: Counter, kept: list[str], originals: pd.DataFrame, wanted: int
         raise RuntimeError("the image set does not hold each original once")
     if sizes != _class_sizes(originals, wanted).to_dict():
         raise RuntimeError("a class of the image set does not hold the images it was to get")
-
-
-@contextmanager
-def _in_order(workers: int) -> Iterator[Callable]:
-    """A `map` whose calls run in `workers` processes, at most two for each ahead of the results asked for."""
-    if workers == 1:
-        yield map
-        return
-    # spawn: a forked process would also hold the pipe by which the others notice that the parent is gone
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_live_and_die_with_parent)
-
-    def run(function: Callable, items: Iterable) -> Iterator:
-        pending: deque[Future] = deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-    try:
-        yield run
-    except BrokenProcessPool:
-        raise InputError("A worker process was killed, perhaps for want of memory; run it again.") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _live_and_die_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, even killed: an idle worker would wait for ever."""
-    process.set_up()
-    signal(SIGINT, SIG_IGN)
-
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()

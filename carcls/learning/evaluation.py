@@ -11,7 +11,7 @@ from carcls import scoring
 from carcls.learning.loading import ImageSet, batches
 from carcls.learning.model import normalise
 
-# scikit-learn and pandas are imported where there is something to score: a prediction does without
+# pandas is imported where there is a table to make: a prediction does without
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,13 +33,15 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def macro_f1(predicted: Tensor, labels: Tensor) -> float:
-    """Mean F1 over the classes that are present or predicted, as scikit-learn has it (paper, section 4.1).
-
-    scikit-learn's own would take longer to import than an epoch of the demo takes.
-    """
+    """Mean F1 over the classes that are present or predicted (paper, section 4.1)."""
     classes = int(torch.cat([predicted, labels]).max()) + 1
+    return float(scoring.macro_f1(*_counts(predicted, labels, classes)))
+
+
+def _counts(predicted: Tensor, labels: Tensor, classes: int) -> tuple[np.ndarray, ...]:
+    """Of each class its images, the answers of it and the right ones: int64, (classes,) each."""
     counted = (labels, predicted, labels[predicted == labels])
-    return float(scoring.macro_f1(*(np.bincount(answers, minlength=classes) for answers in counted)))
+    return tuple(np.bincount(answers, minlength=classes) for answers in counted)
 
 
 def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -62,22 +64,25 @@ def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
 def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
     """Columns class, precision, recall, f1, support: a row a class, in order of label."""
     import pandas as pd
-    from sklearn.metrics import precision_recall_fscore_support
 
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, logits.argmax(1), labels=range(len(classes)), zero_division=0
-    )
+    support, called, hits = counts = _counts(logits.argmax(1), labels, len(classes))
     return pd.DataFrame(
-        {"class": list(classes), "precision": precision, "recall": recall, "f1": f1, "support": support}
+        {
+            "class": list(classes),
+            "precision": scoring.share(hits, called),
+            "recall": scoring.share(hits, support),
+            "f1": scoring.f1(*counts),
+            "support": support,
+        }
     )
 
 
 def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
     """Columns actual, predicted, count: a row for each pair of classes that occurs, in order of label."""
     import pandas as pd
-    from sklearn.metrics import confusion_matrix
 
-    matrix = confusion_matrix(labels, logits.argmax(1), labels=range(len(classes)))
+    pairs = np.bincount(labels * len(classes) + logits.argmax(1), minlength=len(classes) ** 2)
+    matrix = pairs.reshape(len(classes), len(classes))
     actual, predicted = np.nonzero(matrix)
     names = np.array(classes, dtype=object)
     return pd.DataFrame(

@@ -69,22 +69,23 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
     is how often an attacked image has more entropy than a clean one; interval: its 95 % percentile bootstrap
     over images, an image drawn together with what was made of it.
     """
-
     values, ranks = np.unique(np.concatenate([clean, attacked]), return_inverse=True)
     ranks = ranks.reshape(2, len(clean))
 
+    def counts(places: np.ndarray) -> list[np.ndarray]:
+        """How many clean images, and how many attacked, have each of `values`."""
+        return [np.bincount(rank[places], minlength=len(values)) for rank in ranks]
+
     def area(places: np.ndarray) -> float:
-        of_clean, of_attacked = (np.bincount(rank[places], minlength=len(values)) for rank in ranks)
+        of_clean, of_attacked = counts(places)
         below = of_clean.cumsum() - of_clean / 2  # clean images of less entropy; of as much, half
         return float(of_attacked @ below / len(places) ** 2)
 
-    called = np.repeat([0, 1], len(clean))
-    from sklearn.metrics import roc_curve  # who draws no curve does not wait for it
-
-    fpr, tpr, _ = roc_curve(called, np.concatenate([clean, attacked]))
+    every = np.arange(len(clean))
+    fpr, tpr = (np.append(0, of_each[::-1].cumsum()) / len(clean) for of_each in counts(every))
     draws = rng.integers(len(clean), size=(RESAMPLES, len(clean)))
     low, high = np.quantile([area(places) for places in draws], (0.025, 0.975)).tolist()
-    return {"fpr": fpr, "tpr": tpr, "auc": area(np.arange(len(clean))), "interval": (low, high)}
+    return {"fpr": fpr, "tpr": tpr, "auc": area(every), "interval": (low, high)}
 
 
 def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:

@@ -61,6 +61,10 @@ def _styled(function: Callable) -> Callable:
 def png(figure: Figure) -> bytes:
     """`figure` as a PNG of DPI dots an inch, without the date and version that matplotlib would write."""
     file = io.BytesIO()
+    figure.dpi = DPI
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # savefig would draw the whole figure for it, and then once more
+        figure.set_layout_engine("none")
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
 

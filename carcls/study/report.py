@@ -38,8 +38,16 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         "attack": name is None or run.has("metrics/fgsm.json"),
         "doubts": run.has("plots/doubts.csv"),
     }
-    if trained:
-        run.bytes(f"metrics/train/{chosen}.json")
+    # what is read late: who lacks it shall not wait for figures first
+    late = {
+        f"metrics/train/{chosen}.json": trained,
+        "metrics/test.json": True,
+        "metrics/fgsm.json": parts["attack"],
+        "plots/fgsm/examples.png": parts["attack"],
+    }
+    for path in late:
+        if late[path]:
+            run.bytes(path)
     variants = run.variants() if trained else []
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import DEVICE
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from carcls.learning import attack
 from carcls.learning.evaluation import confusion, entropy, macro_f1, per_class, predict, predictions, scores
@@ -29,10 +29,21 @@ def model():
     return build("resnet18", 12, seed=1).eval().to(ON)
 
 
-def test_macro_f1_is_scikit_learns(rng):
-    labels = torch.from_numpy(rng.integers(5, size=300))  # the class 5 is answered alone, 6 not at all
+def test_what_is_counted_by_class_is_scikit_learns(rng):
+    labels = torch.from_numpy(rng.integers(5, size=300))
+    labels[labels == 1] = 0  # the class 1 is answered alone, 6 is there in neither
     predicted = torch.where(torch.from_numpy(rng.random(300)) < 0.7, labels, (labels + 3) % 6)
     assert macro_f1(predicted, labels) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    logits, names = torch.nn.functional.one_hot(predicted, 7).float(), list("abcdefg")
+    expected = precision_recall_fscore_support(labels, predicted, labels=range(7), zero_division=0)
+    assert per_class(logits, labels, names).drop(columns="class").to_numpy().T.tolist() == [
+        column.tolist() for column in expected
+    ]
+    matrix = confusion_matrix(labels, predicted, labels=range(7))
+    assert confusion(logits, labels, names).values.tolist() == [
+        [names[actual], names[answer], matrix[actual, answer]]
+        for actual, answer in zip(*matrix.nonzero(), strict=True)
+    ]
 
 
 def test_scores_are_those_worked_out_by_hand():

@@ -97,14 +97,13 @@ def test_a_pretrained_training_lists_labels_to_doubt():
 
 
 def test_a_killed_training_goes_on_to_the_same_model():
-    start("whole", "--epochs", "6").communicate(timeout=300)
-    process = start("again", "--epochs", "6")
-    wait_for_epochs("again", 2)
+    process = start("again")
+    wait_for_epochs("again", 1)
     process.kill()
     process.communicate()
-    assert len(pd.read_csv("results/again/history.csv")) < 6
+    assert len(pd.read_csv("results/again/history.csv")) < 3
     main(["train", "--resume", "again"])
-    whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("whole", "again"))
+    whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("first", "again"))
     assert whole == again and not Path("results/again/.work").exists()
     with pytest.raises(SystemExit, match="results/again is finished"):
         main(["train", "--resume", "again"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_curve
 
 from carcls.study import analysis
 
@@ -112,6 +112,14 @@ def test_attributes_are_scored_over_the_classes_that_have_them():
     assert rows["type"]["classes"] == 3 and rows["type"]["accuracy"] == pytest.approx(1 / 3)
     assert rows["year"]["values"] == 2 and rows["year"]["accuracy"] == pytest.approx(2 / 5)
     assert analysis.attribute_scores(frame, ["a bicycle"]).empty
+
+
+def test_the_curve_of_a_detection_is_scikit_learns(rng):
+    clean, attacked = (pd.Series(rng.integers(9, size=60) / 8 + more) for more in (0, 0.25))  # with ties
+    found = analysis.detection(clean, attacked, rng)
+    called, entropies = np.repeat([0, 1], 60), pd.concat([clean, attacked])
+    fpr, tpr, _ = roc_curve(called, entropies, drop_intermediate=False)
+    assert (found["fpr"].tolist(), found["tpr"].tolist()) == (fpr.tolist(), tpr.tolist())
 
 
 def test_entropy_tells_attacked_images_as_often_as_pairs_are_in_order(rng):

@@ -373,9 +373,9 @@ def fill_form(page, epochs: int, results: str) -> None:
 
 
 def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
-    fill_form(page, 12, "watched")
+    fill_form(page, 8, "watched")
     page.get_by_role("button", name="Train").click()
-    page.get_by_text(re.compile(r"results/watched: epoch \d+ of 12, batch \d of \d")).wait_for()
+    page.get_by_text(re.compile(r"results/watched: epoch \d+ of 8, batch \d of \d")).wait_for()
     bar = page.get_by_role("progressbar")
     first = int(bar.get_attribute("aria-valuenow"))
     curve = page.get_by_alt_text("Macro F1 by epoch").get_attribute("src")
@@ -390,13 +390,13 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     second_visitor.close()
     assert first < 100
     history = pd.read_csv(project / "results/watched/history.csv")
-    assert len(history) == 12
-    assert page.get_by_label("Log").input_value().count("epoch ") >= 12
+    assert len(history) == 8
+    assert page.get_by_label("Log").input_value().count("epoch ") >= 8
     assert page.get_by_alt_text("Macro F1 by epoch").get_attribute("src") != curve
     _, info = load_model(project / "results/watched/model.safetensors")
     assert info.classes == ["bar", "disc", "square"] and info.val_f1 == history.val_f1.max()
     used = params.load(project / "results/watched/params.yaml")
-    assert used.train.epochs == 12 and used.model.config == "scratch"
+    assert used.train.epochs == 8 and used.model.config == "scratch"
     assert used.data.skip_unreadable and not used.split.drop_duplicates
     left = {path.name for path in (project / "results/watched").iterdir()}
     assert left == {
