@@ -134,7 +134,10 @@ def test_a_prediction_and_a_training_pay_for_no_table_no_figure_and_no_framework
     assert run.stdout.strip() == ""
 
 
-def test_processes_that_draw_pictures_pay_for_no_pytorch():
-    code = "import sys, stages.download, stages.weights; print('torch' in sys.modules)"
+def test_pytorch_is_there_when_a_stage_is_set_up_but_not_where_processes_draw_its_pictures():
+    code = (
+        "import runpy, sys; runpy.run_module('stages.weights', run_name='__mp_main__');"  # as multiprocessing
+        "told = ['torch' in sys.modules]; import stages.weights; print(*told, 'torch' in sys.modules)"
+    )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
+    assert run.stdout.strip() == "False True"
