@@ -180,6 +180,7 @@ def test_dvc_sees_photographs_and_weights_change(tmp_path):
     targets = ("split", "weights@resnet18")
     result = run(project, "dvc", "repro", *targets, **home)
     assert result.returncode == 0, result.stderr
+    assert "changed" not in run(project, "dvc", "status", "--with-deps", *targets, **home).stdout
     assert "Running" not in run(project, "dvc", "repro", *targets, **home).stdout
 
     picture(tmp_path / "photos/a/new.png", 255)
