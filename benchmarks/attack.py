@@ -16,8 +16,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from benchmarks.common import machine, table
-from carcls import process
-from carcls.learning.apgd import apgd
+from carcls.base import startup as process
+from carcls.evaluation.apgd import apgd
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import load_model, normalise
 from carcls.learning.perturbation import descend, gradient_sign, perturb

@@ -27,8 +27,10 @@ import cv2
 import numpy as np
 
 from benchmarks.common import described, machine, photographs, table
-from carcls import params, process
-from carcls.data import augment, images
+from carcls import params
+from carcls.base import startup as process
+from carcls.data import augment
+from carcls.imageset import images
 
 SIZE = 400
 QUALITY = 95

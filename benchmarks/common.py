@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from carcls.data import archive, augment, images
-from carcls.data.sources import demo
+from carcls.data import augment
+from carcls.demo import photographs as demo
+from carcls.imageset import archive, images
 
 
 def photographs(path: Path | None, count: int) -> list[bytes]:

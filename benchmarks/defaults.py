@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 from benchmarks.common import machine, table
-from carcls import process
+from carcls.base import startup as process
 
 VAL = 0.2
 LR, WEIGHT_DECAY = 1e-3, 0.01  # of the plain loop; fastai has its own
@@ -57,8 +57,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _carcls(folder: Path, arguments: argparse.Namespace, seed: int) -> tuple[float, float]:
+    from carcls.evaluation.scores import predict, scores
     from carcls.learning.device import resolve_device
-    from carcls.learning.evaluation import predict, scores
     from carcls.learning.loading import ArchiveSet
     from carcls.learning.model import save_backbone
     from carcls.learning.variant import prepare
@@ -139,7 +139,7 @@ def _fit(model, train, val, epochs: int) -> None:
 def _score(model, loader) -> float:
     import torch
 
-    from carcls.learning.evaluation import macro_f1
+    from carcls.base.scoring import macro_f1
 
     model.eval()
     with torch.inference_mode():
@@ -169,7 +169,7 @@ def _fastai(folder: Path, arguments: argparse.Namespace, seed: int) -> tuple[flo
     from fastai.vision.learner import model_meta
     from torchvision import models
 
-    from carcls.learning.evaluation import macro_f1
+    from carcls.base.scoring import macro_f1
 
     def resnet18(weights: object = None):
         model = models.resnet18()

@@ -27,9 +27,11 @@ from tqdm import tqdm
 
 from benchmarks import peers
 from benchmarks.common import machine, spread, table, write_archive, write_folder
-from carcls import params, process
-from carcls.learning import attack, loading, training, variant
-from carcls.learning.evaluation import predict
+from carcls import params
+from carcls.base import startup as process
+from carcls.evaluation import attack
+from carcls.evaluation.scores import predict
+from carcls.learning import loading, training, variant
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import backbone_of, build, normalise, save_backbone, split_frozen
 from carcls.learning.training import Inputs, Recipe

@@ -21,11 +21,12 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from benchmarks.common import machine, photographs, table
-from carcls import process
-from carcls.data import archive, augment, images
+from carcls.base import startup as process
+from carcls.data import augment
+from carcls.evaluation.scores import predict
+from carcls.imageset import archive, images
+from carcls.inference.classifier import Classifier
 from carcls.learning.device import resolve_device
-from carcls.learning.evaluation import predict
-from carcls.learning.inference import Classifier
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
 

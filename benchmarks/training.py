@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.common import machine, spread, table, write_archive, write_folder
 from benchmarks.peers import LR, WEIGHT_DECAY, Task, loop, plain, timm
-from carcls import process
+from carcls.base import startup as process
 
 BATCH_SIZE = 32
 
@@ -200,8 +200,8 @@ def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _parts(arguments: argparse.Namespace, folder: Path) -> None:
-    from carcls.learning.attack import attack
-    from carcls.learning.evaluation import predict
+    from carcls.evaluation.attack import attack
+    from carcls.evaluation.scores import predict
     from carcls.learning.loading import ArchiveSet
     from carcls.learning.model import build
 

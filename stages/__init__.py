@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import carcls
-from carcls import process
+from carcls.base import startup as process
 from carcls.errors import InputError, reported
 
 log = logging.getLogger(__name__)

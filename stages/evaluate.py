@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from carcls import params
+from carcls.evaluation.scores import predict, scores
 from carcls.files import write_json
 from carcls.learning.device import resolve_device
-from carcls.learning.evaluation import predict, scores
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import check_classes, load_model
 from carcls.results.tested import test

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.data.archive import read_columns
 from carcls.files import write_json
+from carcls.imageset.archive import read_columns
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import check_classes, load_model

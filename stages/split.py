@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.data.archive import read_index
 from carcls.data.split import assign
 from carcls.files import write_csv
+from carcls.imageset.archive import read_index
 from stages import stage
 
 

@@ -14,13 +14,14 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from carcls import params, process
+from carcls import params
+from carcls.base import startup as process
 from carcls.data import augment
-from carcls.data.archive import read_index
 from carcls.data.collect import collect, open_source
 from carcls.data.sources.sift import LeftOut
 from carcls.data.split import assign
 from carcls.files import write_csv
+from carcls.imageset.archive import read_index
 
 ROOT = Path(__file__).resolve().parents[1]
 # where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`

@@ -18,10 +18,10 @@ from PIL import Image
 
 from carcls.cli import predict as predicting
 from carcls.cli import program as cli
-from carcls.data.archive import ArchiveReader, read_index
-from carcls.learning.evaluation import predict
-from carcls.learning.example import Means
-from carcls.learning.inference import Classifier
+from carcls.evaluation.example import Means
+from carcls.evaluation.scores import predict
+from carcls.imageset.archive import ArchiveReader, read_index
+from carcls.inference.classifier import Classifier
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
 
@@ -225,7 +225,7 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
 
 
 def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_path, rng):
-    from carcls.learning.inference import Classifier
+    from carcls.inference.classifier import Classifier
 
     photograph = rng.integers(0, 255, (50, 70, 3), np.uint8)
     prepared = Classifier.load(model).prepare(cv2.imencode(".png", photograph)[1].tobytes(), "p.png")

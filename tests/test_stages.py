@@ -99,7 +99,7 @@ def test_stages_without_tensors_do_not_import_torch(name):
 
 def test_a_stage_looks_for_garbage_once_it_is_set_up():
     code = (
-        "import gc, stages.split; from carcls.process import set_up; told = [gc.isenabled()]; set_up();"
+        "import gc, stages.split; from carcls.base.startup import set_up; told = [gc.isenabled()]; set_up();"
         "print(*told, gc.isenabled(), len(gc.get_objects()) < gc.get_freeze_count())"
     )
     assert run(ROOT, sys.executable, "-c", code).stdout == "False True True\n"

@@ -2,7 +2,7 @@
 
 import gc
 
-from carcls import process
+from carcls.base import startup as process
 from carcls.cli.program import main
 
 

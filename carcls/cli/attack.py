@@ -2,17 +2,17 @@
 
 import argparse
 
+from carcls.base.startup import set_up
 from carcls.cli.pictures import files, read
 from carcls.errors import InputError
-from carcls.learning.example import STEPS, Means
-from carcls.process import set_up
+from carcls.evaluation.example import STEPS, Means
 
 MOST = 20  # rows of the figure
 
 
 def run(arguments: argparse.Namespace) -> None:
     from carcls.files import write_bytes
-    from carcls.learning.inference import Classifier
+    from carcls.inference.classifier import Classifier
     from carcls.results.settings import preset
     from carcls.study.figures import fgsm_examples, png
     from carcls.study.wording import score

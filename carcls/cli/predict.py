@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from carcls.base.startup import cores, set_up
 from carcls.cli.pictures import files, read
 from carcls.errors import InputError, printable
-from carcls.process import cores, set_up
 
 if TYPE_CHECKING:  # --help pays for neither
     import numpy as np
 
-    from carcls.learning.inference import Classifier
+    from carcls.inference.classifier import Classifier
 
     Answer = list[tuple[str, float]]
 
@@ -28,7 +28,7 @@ QUALITY = 95  # of the JPEGs of heat
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from carcls.learning.inference import Classifier
+    from carcls.inference.classifier import Classifier
 
     set_up()
     classifier = Classifier.load(arguments.model)
@@ -89,8 +89,8 @@ def _look(
     classifier: "Classifier", images: Sequence[tuple[Path, "np.ndarray"]], names: list[str], folder: Path
 ) -> None:
     """Write folder/STEM.jpg for each of `images`; a stem that is there gets a number."""
-    from carcls.data.images import encode
     from carcls.files import write_bytes
+    from carcls.imageset.images import encode
     from carcls.study.heat import overlay
 
     maps = classifier.looks([image for _, image in images], names)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from carcls.base.startup import set_up
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
-from carcls.learning.example import KINDS, STEPS
-from carcls.process import set_up
+from carcls.evaluation.example import KINDS, STEPS
 from carcls.results.settings import preset
 
 
@@ -134,7 +134,7 @@ def _count(text: str) -> int:
 
 def _export(arguments: argparse.Namespace) -> None:
     _need("onnx", "onnx", "onnxscript")
-    from carcls.learning.export import export
+    from carcls.inference.export import export
 
     set_up()
     onnx = arguments.onnx or arguments.model.with_suffix(".onnx")

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from carcls.base.startup import set_up
 from carcls.errors import InputError
-from carcls.process import set_up
 from carcls.results import folder as files
 
 log = logging.getLogger(__name__)

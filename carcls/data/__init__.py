@@ -2,9 +2,7 @@
 
 From the ground up: a module imports only those before it.
 
-    images    one picture: bytes to upright RGB pixels and back
-    archive   an image set on disk: a tar and a csv
-    sources   where photographs come from: the demo, a folder, Kaggle
+    sources   where photographs come from: a folder, Kaggle
     watched   what params name outside of the project, where DVC sees it change
     collect   the raw set: every photograph of a source, checked
     copies    the same picture twice

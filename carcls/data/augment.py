@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from carcls import params, pool, process
-from carcls.data import archive, images
+from carcls import params
+from carcls.base import pool
+from carcls.base import startup as process
+from carcls.base.seeds import generator
 from carcls.errors import InputError
-from carcls.seeds import generator
+from carcls.imageset import archive, images
 
 COLUMNS = ("label", "class", "source", "operations")
 SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carcls.data import archive
-from carcls.data.images import decode, fingerprint
 from carcls.data.sources import Source
 from carcls.data.sources.sift import LeftOut, summary
 from carcls.errors import InputError
+from carcls.imageset import archive
+from carcls.imageset.images import decode, fingerprint
 from carcls.params import Data
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def open_source(data: Data, seed: int, download_folder: Path) -> Source:
     Each is imported when it is asked for: the Kaggle client alone takes a second.
     """
     if data.source == "demo":
-        from carcls.data.sources import demo
+        from carcls.demo import photographs as demo
 
         models = demo.TARGET
         per_class = data.demo.train_per_class + data.demo.test_per_class

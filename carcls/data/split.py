@@ -4,10 +4,10 @@ import logging
 
 import pandas as pd
 
+from carcls.base.seeds import generator
 from carcls.data import copies
 from carcls.errors import InputError
 from carcls.params import Split
-from carcls.seeds import generator
 
 SPLITS = ("train", "val", "test")
 NAMED = 5  # copies that a line names

@@ -10,17 +10,8 @@ From the ground up: a module imports only those before it.
     convolution   the 3 x 3 convolution, by the fastest way there is on the CPU
     model         ResNets, which of their layers are frozen, and the files they are kept in
     perturbation  pixels moved against a model
-    evaluation    answers (logits), and apart from them scores
     checkpoint    where a killed training goes on
     training      the loop, an epoch at a time
     variant       one cell of the study: an architecture in a configuration
     weights       pretrained backbones: where variants start
-    example       one attacked image with its answers before and after, without tensors
-    attack        the Fast Gradient Sign Method, noise and PGD
-    apgd          Auto-PGD
-    trial         one picture attacked and answered as it is shown
-    gradcam       where a model looks
-    doubts        which labels to doubt
-    inference     a trained model on pictures of one's own
-    export        a trained model as ONNX
 """

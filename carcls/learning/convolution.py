@@ -1,6 +1,7 @@
 """Convolutions that train faster on the CPU: as products of matrices, where that pays."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 
 import torch
@@ -139,11 +140,17 @@ def _runs(outputs: Tensor, images: Tensor, weight: Tensor, stride: int) -> Itera
             yield outputs[:, row, column], inputs.view(len(inputs), -1), taps.view(len(taps), -1)
 
 
-def replace(model: nn.Module) -> None:
-    """Make the convolutions of `model` that `Conv2d` is for of that class; nothing else of them changes."""
-    for layer in model.modules():
-        if type(layer) is nn.Conv2d and _is_plain(layer):
-            layer.__class__ = Conv2d
+@contextmanager
+def applied(model: nn.Module) -> Iterator[None]:
+    """Inside, the convolutions of `model` that `Conv2d` is for are of that class."""
+    layers = [layer for layer in model.modules() if type(layer) is nn.Conv2d and _is_plain(layer)]
+    for layer in layers:
+        layer.__class__ = Conv2d
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__class__ = nn.Conv2d
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
+from carcls.base.seeds import derive
 from carcls.errors import InputError
-from carcls.seeds import derive
 
 
 def resolve_device(name: str) -> torch.device:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carcls.data.archive import ArchiveReader, read_columns
-from carcls.data.images import imdecode
-from carcls.process import cores
+from carcls.base.startup import cores
+from carcls.imageset.archive import ArchiveReader, read_columns
+from carcls.imageset.images import imdecode
 
+BATCH_SIZE = 64  # of every evaluation: a sum in another order could differ in its last bit
 MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
 THREADS = cores()  # each decodes a batch that is yet to be asked for
 CPU = torch.device("cpu")

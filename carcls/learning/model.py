@@ -11,11 +11,9 @@ import torchvision
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from carcls.errors import InputError
 from carcls.files import write_bytes
-from carcls.learning import convolution
 from carcls.learning.device import fork_seed
 
 MEAN = STD = 0.5  # of every channel, paper section 3
@@ -39,28 +37,6 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
     """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
     with fork_seed(seed, "weights", arch):
         model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
-    return _prepared(model)
-
-
-def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
-    """A ResNet with one block a layer, of the kind and width that `whole` has more of.
-
-    Its tensors have the names and shapes of `whole`'s; its weights are drawn from `seed` alone.
-    """
-    assert isinstance(whole, ResNet)
-    with fork_seed(seed, "weights", "shallow"):
-        model = ResNet(
-            type(whole.layer1[0]),
-            [1, 1, 1, 1],
-            num_classes=classes,
-            groups=whole.groups,
-            width_per_group=whole.base_width,
-        )
-    return _prepared(model)
-
-
-def _prepared(model: nn.Module) -> nn.Module:
-    convolution.replace(model)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -138,7 +114,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
         with torch.device("meta"):  # drawing weights only to replace them is most of the time this takes
             model = torchvision.models.get_model(info.arch, weights=None, num_classes=len(info.classes))
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)
-    return _prepared(model).eval(), info
+    return model.to(memory_format=torch.channels_last).eval(), info
 
 
 def read_info(path: Path) -> ModelInfo:

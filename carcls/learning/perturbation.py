@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from carcls.base.seeds import derive
 from carcls.learning.model import normalise
-from carcls.seeds import derive
 
 
 def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor, *, targeted: bool = False) -> Tensor:

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
+from carcls.base.scoring import macro_f1
+from carcls.base.seeds import derive
 from carcls.errors import InputError
-from carcls.learning import distributed
+from carcls.learning import convolution, distributed
 from carcls.learning.checkpoint import Checkpoint
 from carcls.learning.device import autocast
-from carcls.learning.evaluation import BATCH_SIZE, macro_f1
-from carcls.learning.loading import MEMORY_LIMIT, ImageSet, batches
+from carcls.learning.loading import BATCH_SIZE, MEMORY_LIMIT, ImageSet, batches
 from carcls.learning.model import normalise, split_frozen
 from carcls.learning.perturbation import descend, draw
 from carcls.params import Adversarial
-from carcls.seeds import derive
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def fit(
         yield from run.resume(checkpoint)
         if run.is_over():
             return
-        with _memory_error_named(recipe):
+        with _memory_error_named(recipe), convolution.applied(trained):
             train_inputs = embed(frozen, train, recipe.device, recipe.precision)
             val_inputs = embed(frozen, val, recipe.device, torch.float32)
             parallel = distributed.parallel(trained)
@@ -311,7 +311,11 @@ def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[
         predicted.append(logits.argmax(1).cpu())
     losses, predicted = _in_turn(distributed.gather(losses)), _in_turn(distributed.gather(predicted))
     std = torch.stack([loss.mean() for loss in losses]).std(correction=0).item()
-    return torch.cat(losses).mean().item(), std, macro_f1(torch.cat(predicted), inputs.images.labels)
+    return (
+        torch.cat(losses).mean().item(),
+        std,
+        macro_f1(torch.cat(predicted), inputs.images.labels),
+    )
 
 
 def _in_turn(shares: list[list[Tensor]]) -> list[Tensor]:

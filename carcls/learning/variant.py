@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from carcls.base.seeds import derive
 from carcls.errors import InputError
 from carcls.learning.checkpoint import Checkpoint, fingerprint
 from carcls.learning.device import resolve_precision
@@ -16,7 +17,6 @@ from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import MEAN, STD, ModelInfo, build, load_backbone
 from carcls.learning.training import Epoch, Recipe, best_epoch, fit
 from carcls.params import Params
-from carcls.seeds import derive
 
 
 @dataclass(frozen=True)

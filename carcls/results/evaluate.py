@@ -10,12 +10,12 @@ import pandas as pd
 
 from carcls import params
 from carcls.data import augment
-from carcls.data.archive import read_index
 from carcls.data.collect import collect, open_source
 from carcls.data.sources.folder import existing
 from carcls.data.sources.sift import LeftOut
 from carcls.errors import InputError
 from carcls.files import write_csv, write_json, write_text
+from carcls.imageset.archive import read_index
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import ModelInfo, load_model, read_info

@@ -6,11 +6,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from carcls.evaluation import attack, gradcam
+from carcls.evaluation.apgd import apgd
+from carcls.evaluation.example import example_rows
+from carcls.evaluation.scores import confusion, per_class, predict, predictions, scores
 from carcls.files import write_bytes, write_csv
-from carcls.learning import attack, gradcam
-from carcls.learning.apgd import apgd
-from carcls.learning.evaluation import confusion, per_class, predict, predictions, scores
-from carcls.learning.example import example_rows
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import ModelInfo
 from carcls.params import Attack, Params

@@ -14,14 +14,14 @@ from tqdm import tqdm
 
 from carcls import params
 from carcls.data import augment
-from carcls.data.archive import read_index
 from carcls.data.collect import collect, open_source
 from carcls.data.sources.sift import LeftOut
 from carcls.data.split import assign
 from carcls.errors import InputError
+from carcls.evaluation.doubts import doubts, features
 from carcls.files import write_csv, write_json, write_text
+from carcls.imageset.archive import read_index
 from carcls.learning.device import resolve_device
-from carcls.learning.doubts import doubts, features
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import build, load_backbone, load_model, save_backbone, save_model
 from carcls.learning.training import Epoch

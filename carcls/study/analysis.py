@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes ten times as long to import
 
-from carcls.scoring import macro_f1
+from carcls.base.scoring import mean_f1
 from carcls.study import naming
 
 RESAMPLES = 1000
@@ -38,7 +38,7 @@ def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tupl
         return counts.reshape(RESAMPLES, width)[:, :-1]
 
     support, called, hits = count(actual), count(predicted), count(hit)
-    scores = {"f1": macro_f1(support, called, hits), "accuracy": hits.sum(1) / len(answers)}
+    scores = {"f1": mean_f1(support, called, hits), "accuracy": hits.sum(1) / len(answers)}
     return {name: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for name, values in scores.items()}
 
 
@@ -205,6 +205,6 @@ def attribute_scores(answers: pd.DataFrame, classes: Collection[str]) -> pd.Data
         )
         right = actual == predicted
         counts = (actual, predicted[predicted >= 0], actual[right])
-        f1 = macro_f1(*(np.bincount(labels, minlength=len(values)) for labels in counts))
+        f1 = mean_f1(*(np.bincount(labels, minlength=len(values)) for labels in counts))
         rows.append((attribute, len(values), len(known), len(scored), float(f1), float(right.mean())))
     return pd.DataFrame(rows, columns=["attribute", "values", "classes", "images", "f1", "accuracy"])

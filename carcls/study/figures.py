@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from carcls.learning.example import Example
+from carcls.evaluation.example import Example
 from carcls.study.wording import arch_name, variant_name
 
 STYLE = {

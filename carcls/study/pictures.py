@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from carcls.data import images
-from carcls.data.archive import ArchiveReader
+from carcls.imageset import images
+from carcls.imageset.archive import ArchiveReader
 from carcls.study import analysis, heat, naming
 from carcls.study.run import Run
 

@@ -8,9 +8,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from carcls.base.seeds import generator
 from carcls.data.sources.sift import summary
 from carcls.params import Config, Params
-from carcls.seeds import generator
 from carcls.study import analysis, figures, naming, paper, pictures, wording
 from carcls.study.run import ATTACKS, Run
 

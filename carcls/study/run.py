@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from carcls.data import archive
 from carcls.errors import InputError
+from carcls.imageset import archive
 from carcls.study import paper
 
 TEXT = (  # a class may be called NA

@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 
 from carcls.errors import InputError
-from carcls.learning.example import STEPS, Kind, Means
+from carcls.evaluation.example import STEPS, Kind, Means
 from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET

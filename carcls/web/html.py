@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup, escape
 
-from carcls.learning.example import Trial
+from carcls.evaluation.example import Trial
 from carcls.study.wording import score
 
 

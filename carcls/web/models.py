@@ -4,9 +4,9 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from carcls.data.archive import ArchiveReader, read_index
 from carcls.errors import InputError
-from carcls.learning.inference import Classifier
+from carcls.imageset.archive import ArchiveReader, read_index
+from carcls.inference.classifier import Classifier
 from carcls.learning.model import read_info
 from carcls.results.folder import MODEL, RESULTS
 from carcls.study.wording import arch_name

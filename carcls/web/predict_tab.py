@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from gradio.data_classes import ImageData
 
-from carcls.data import images
 from carcls.errors import InputError
-from carcls.learning.inference import TOP
+from carcls.imageset import images
+from carcls.inference.classifier import TOP
 from carcls.study.heat import overlay
 from carcls.study.wording import score
 from carcls.web import html, models

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from carcls import params, process
+from carcls import params
+from carcls.base import startup as process
 from carcls.errors import reported
 from carcls.params import Train
 from carcls.results import folder as files

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.io
 
-from carcls.data.images import encode
+from carcls.imageset.images import encode
 
 CLASSES = ["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012"]
 # (split, number of the file, number of the class from 1)

@@ -14,9 +14,10 @@ import pytest
 from conftest import ROOT
 
 from carcls import params
-from carcls.data import archive, augment, images
+from carcls.data import augment
 from carcls.data.augment import Operation
 from carcls.errors import InputError
+from carcls.imageset import archive, images
 
 SETTINGS = params.Operations.model_validate(
     {
@@ -347,7 +348,8 @@ import signal
 import sys
 from pathlib import Path
 from carcls import params
-from carcls.data import archive, augment
+from carcls.imageset import archive
+from carcls.data import augment
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored

@@ -9,7 +9,7 @@ from carcls.learning.model import build
 def layer_of(stride):
     torch.manual_seed(1)
     layer = nn.Conv2d(96, 64, 3, stride=stride, padding=1, bias=False).to(memory_format=torch.channels_last)
-    convolution.replace(nn.Sequential(layer))
+    layer.__class__ = convolution.Conv2d
     return layer
 
 
@@ -75,7 +75,7 @@ def test_few_channels_are_not_filtered_nor_what_would_keep_too_much(channels, me
     monkeypatch.setattr(convolution, "MAX_BYTES", memory)
     monkeypatch.setattr(winograd, "conv2d", None)  # calling it would fail
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    convolution.replace(nn.Sequential(layer))
+    layer.__class__ = convolution.Conv2d
     layer(torch.zeros(32, channels, 12, 12))
 
 
@@ -84,7 +84,7 @@ def test_wide_maps_and_float32_with_avx512_are_left_to_pytorch(monkeypatch):
         monkeypatch.setattr(way, "apply", None)  # calling it would fail
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer = nn.Conv2d(4, 8, 3, padding=1, bias=False)
-    convolution.replace(nn.Sequential(layer))
+    layer.__class__ = convolution.Conv2d
     layer(torch.zeros(1, 4, 2, 2))
     with torch.autocast("cpu", torch.bfloat16):
         layer.eval()(torch.zeros(1, 4, 2, 2).bfloat16())

@@ -1,12 +1,10 @@
 import json
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
-from conftest import shrunken
 from safetensors.torch import save_file
 
 from carcls.errors import InputError
@@ -200,15 +198,3 @@ def test_imagenet_weights_without_a_network_are_one_sentence(tmp_path, monkeypat
     monkeypatch.setattr(urllib.request, "_opener", None)  # urlopen keeps its first opener, proxies and all
     with pytest.raises(InputError, match="ImageNet weights of resnet18 could not be downloaded"):
         weights.imagenet("resnet18")
-
-
-def test_a_backbone_is_the_same_whichever_trained_the_shallow_network_they_share(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    settings = shrunken()
-    alone = weights.pretrain(settings, "resnet34")
-    Path(".carcls/shallow.pt").unlink()
-    monkeypatch.setattr(weights, "_draw", None)  # calling it would fail: the pictures are kept
-    weights.pretrain(settings, "resnet18")
-    after = weights.pretrain(settings, "resnet34")
-    assert alone.keys() == after.keys()
-    assert all(torch.equal(alone[name], after[name]) for name in alone)

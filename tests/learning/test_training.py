@@ -6,9 +6,10 @@ from conftest import DEVICE, of_the_cpu, shrunken
 from tqdm import tqdm
 
 from carcls.errors import InputError
-from carcls.learning import attack, training, variant
+from carcls.evaluation import attack
+from carcls.evaluation.scores import predict, scores
+from carcls.learning import training, variant
 from carcls.learning.checkpoint import Checkpoint, fingerprint
-from carcls.learning.evaluation import predict, scores
 from carcls.learning.loading import ArchiveSet, ImageSet, batches
 from carcls.learning.model import backbone_of, build, load_model, save_backbone, save_model
 from carcls.params import Adversarial, Attack

@@ -17,7 +17,7 @@ from conftest import ROOT, draw_shapes
 
 from carcls import params
 from carcls.cli.program import main
-from carcls.data.archive import read_index
+from carcls.imageset.archive import read_index
 from carcls.learning.model import backbone_of, build, load_model, save_backbone
 from carcls.results import folder as files
 from carcls.results import settings

@@ -15,12 +15,12 @@ import pytest
 from conftest import ROOT
 
 from carcls import params
-from carcls.data import archive
+from carcls.base.seeds import generator
 from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.files import write_bytes, write_csv, write_json
+from carcls.imageset import archive
 from carcls.params import Adversarial, Config
-from carcls.seeds import generator
 from carcls.study import analysis, figures, heat, paper, report
 from carcls.study.run import Run
 

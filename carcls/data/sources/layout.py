@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from carcls.data.images import suffixes
 from carcls.data.sources.sift import LOOSE, LeftOut, parts, sift
 from carcls.data.sources.splits import is_filler, said, says_part, split_of
 from carcls.errors import InputError
+from carcls.imageset.images import suffixes
 
 EXPECTED = "photographs are expected in class folders, CLASS/* or train/CLASS/* and test/CLASS/*"
 RENAME = "call the folders that divide the photographs train, val and test, and no class so"

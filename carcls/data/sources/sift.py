@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from carcls.data.images import HEIC_SUFFIXES, NEEDS_HEIC, suffixes
+from carcls.imageset.images import HEIC_SUFFIXES, NEEDS_HEIC, suffixes
 
 SYSTEM = {  # what file servers and operating systems leave behind, in lower case
     "__macosx", "@eadir", "@tmp", "@__thumb", "#recycle", "@recycle", "@recently-snapshot", "#snapshot",

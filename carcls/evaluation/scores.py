@@ -7,15 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from carcls import scoring
-from carcls.learning.loading import ImageSet, batches
+from carcls.base import scoring
+from carcls.base.scoring import macro_f1
+from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import normalise
 
 # pandas is imported where there is a table to make: a prediction does without
 if TYPE_CHECKING:
     import pandas as pd
-
-BATCH_SIZE = 64  # one for all scores: a sum in another order could differ in its last bit
 
 
 def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
@@ -30,18 +29,6 @@ def entropy(logits: Tensor) -> Tensor:
     """Shannon entropy of each row's softmax, natural logarithm (paper, Table 3): (n,)."""
     log_probabilities = logits.log_softmax(1)
     return -(log_probabilities.exp() * log_probabilities).sum(1)
-
-
-def macro_f1(predicted: Tensor, labels: Tensor) -> float:
-    """Mean F1 over the classes that are present or predicted (paper, section 4.1)."""
-    classes = int(torch.cat([predicted, labels]).max()) + 1
-    return float(scoring.macro_f1(*_counts(predicted, labels, classes)))
-
-
-def _counts(predicted: Tensor, labels: Tensor, classes: int) -> tuple[np.ndarray, ...]:
-    """Of each class its images, the answers of it and the right ones: int64, (classes,) each."""
-    counted = (labels, predicted, labels[predicted == labels])
-    return tuple(np.bincount(answers, minlength=classes) for answers in counted)
 
 
 def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -65,7 +52,8 @@ def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.Dat
     """Columns class, precision, recall, f1, support: a row a class, in order of label."""
     import pandas as pd
 
-    support, called, hits = counts = _counts(logits.argmax(1), labels, len(classes))
+    counts = scoring.counts(logits.argmax(1), labels, len(classes))
+    support, called, hits = counts
     return pd.DataFrame(
         {
             "class": list(classes),

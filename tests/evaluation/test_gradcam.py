@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from carcls.data import images
-from carcls.data.sources import demo
-from carcls.learning.gradcam import heat
+from carcls.demo import photographs as demo
+from carcls.evaluation.gradcam import heat
+from carcls.imageset import images
 from carcls.learning.model import build, normalise
 from carcls.study import heat as drawing
 

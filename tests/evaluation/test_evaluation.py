@@ -6,9 +6,9 @@ import torch
 from conftest import DEVICE
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from carcls.learning import attack
-from carcls.learning.evaluation import confusion, entropy, macro_f1, per_class, predict, predictions, scores
-from carcls.learning.example import example_rows
+from carcls.evaluation import attack
+from carcls.evaluation.example import example_rows
+from carcls.evaluation.scores import confusion, entropy, macro_f1, per_class, predict, predictions, scores
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build, normalise
 from carcls.learning.perturbation import descend, draw, gradient_sign, perturb

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from carcls.data.sources.demo import HEIGHT, SOURCE, TARGET, WIDTH, draw, photographs
+from carcls.demo.photographs import HEIGHT, SOURCE, TARGET, WIDTH, draw, photographs
 
 
 def pictures(models, seed=0, train=2, test=1):
@@ -59,7 +59,7 @@ def test_photographs_decode_to_the_stated_size():
 def test_colours_survive_the_jpeg_in_rgb_order(monkeypatch):
     red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     red[..., 0] = 255
-    monkeypatch.setattr("carcls.data.sources.demo.draw", lambda model, rng: red)
+    monkeypatch.setattr("carcls.demo.photographs.draw", lambda model, rng: red)
     (photo,) = photographs(TARGET[:1], 0, 1, 0)
     blue_green_red = decoded(photo).mean(axis=(0, 1))
     assert blue_green_red[2] > 240 and blue_green_red[:2].max() < 15
@@ -74,8 +74,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
 
 def test_any_number_of_processes_draws_the_same_pictures(monkeypatch):
     alone = pictures(TARGET[:3])
-    monkeypatch.setattr("carcls.data.sources.demo.FEW", 0)
-    monkeypatch.setattr("carcls.process.cores", lambda: 2)
+    monkeypatch.setattr("carcls.demo.photographs.FEW", 0)
+    monkeypatch.setattr("carcls.base.startup.cores", lambda: 2)
     shared = pictures(TARGET[:3])
     assert list(shared.items()) == list(alone.items())
 

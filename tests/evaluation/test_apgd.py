@@ -2,9 +2,9 @@ import pytest
 import torch
 from conftest import DEVICE
 
-from carcls.learning import attack
-from carcls.learning.apgd import _checkpoints, apgd, towards
-from carcls.learning.evaluation import predict
+from carcls.evaluation import attack
+from carcls.evaluation.apgd import _checkpoints, apgd, towards
+from carcls.evaluation.scores import predict
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build
 from carcls.params import Attack

@@ -7,21 +7,18 @@ what a backbone is pretrained on, as ImageNet is for the paper.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import numpy as np
 
-from carcls import pool, process
-from carcls.data.images import encode
+from carcls.base.seeds import generator
 from carcls.data.sources import Photograph
-from carcls.data.sources.cars import Body, CarModel, Make
-from carcls.data.sources.drawing import HEIGHT, WIDTH, draw
-from carcls.seeds import generator
+from carcls.demo.cars import Body, CarModel, Make
+from carcls.demo.drawing import HEIGHT, WIDTH, draw
+from carcls.imageset.images import encode
 
 __all__ = ["HEIGHT", "SOURCE", "TARGET", "WIDTH", "CarModel", "draw", "photographs"]
 
 QUALITY = 90  # of the JPEGs
-FEW = 400  # pictures that one process draws in about the time it takes to start others
 
 BODIES = {
     body.name: body
@@ -181,20 +178,9 @@ def photographs(models: Iterable[CarModel], seed: int, train: int, test: int) ->
     A picture depends on seed, class, split and number alone: more classes or pictures change no other.
     """
     models = sorted(models, key=lambda model: model.name)
-    counts = {"test": test, "train": train}
-    wanted = [(split, model, count) for split, count in counts.items() for model in models]
-    workers = 1 if len(models) * (train + test) < FEW else process.cores()
-    with pool.in_order(workers) as run:
-        # class by class: handing over each picture by itself takes a third of the time of drawing it
-        for pictures in run(partial(_of_class, seed), wanted):
-            yield from pictures
-
-
-def _of_class(seed: int, wanted: tuple[str, CarModel, int]) -> list[Photograph]:
-    split, model, count = wanted
-    pictures = []
-    for number in range(1, count + 1):
-        picture = draw(model, generator(seed, "photograph", split, model.name, number))
-        name = f"{split}/{model.name}/{number:04}.jpg"
-        pictures.append(Photograph(name, model.name, split, encode(picture, QUALITY)))
-    return pictures
+    for split, count in (("test", test), ("train", train)):
+        for model in models:
+            for number in range(1, count + 1):
+                picture = draw(model, generator(seed, "photograph", split, model.name, number))
+                name = f"{split}/{model.name}/{number:04}.jpg"
+                yield Photograph(name, model.name, split, encode(picture, QUALITY))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from carcls.data.sources.cars import HALF_WIDTH, Car, CarModel, car_of
+from carcls.demo.cars import HALF_WIDTH, Car, CarModel, car_of
 
 HEIGHT, WIDTH = 160, 240  # of a picture, in pixels
 

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from carcls.learning.evaluation import BATCH_SIZE
-from carcls.learning.loading import ImageSet, batches
+from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import normalise
 
 if TYPE_CHECKING:

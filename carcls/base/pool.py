@@ -10,7 +10,7 @@ from multiprocessing import connection, get_context, parent_process
 from signal import SIG_IGN, SIGINT, signal
 from threading import Thread
 
-from carcls import process
+from carcls.base import startup as process
 from carcls.errors import InputError
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from carcls.learning.evaluation import BATCH_SIZE
-from carcls.learning.loading import ImageSet, batches
+from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import normalise
 from carcls.learning.perturbation import draw
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from carcls.learning.evaluation import BATCH_SIZE, scores
-from carcls.learning.example import Example
-from carcls.learning.loading import ImageSet, batches
+from carcls.evaluation.example import Example
+from carcls.evaluation.scores import scores
+from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import normalise
 from carcls.learning.perturbation import descend, draw, gradient_sign, gradient_sign_and_logits, perturb
 from carcls.params import Attack

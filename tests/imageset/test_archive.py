@@ -2,8 +2,8 @@ import tarfile
 
 import pytest
 
-from carcls.data import archive
 from carcls.errors import InputError
+from carcls.imageset import archive
 
 IMAGES = {"a/1.jpg": b"one", "a/2.jpg": b"x" * 512, "b/NA.jpg": b"", "b/" + "n" * 150 + ".jpg": b"long"}
 

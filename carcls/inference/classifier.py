@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from carcls.data import images
 from carcls.errors import InputError
+from carcls.evaluation.example import Means, Trial
+from carcls.evaluation.scores import predict
+from carcls.evaluation.trial import attempt
+from carcls.imageset import images
 from carcls.learning.device import resolve_device
-from carcls.learning.evaluation import predict
-from carcls.learning.example import Means, Trial
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import ModelInfo, load_model
-from carcls.learning.trial import attempt
 
 TOP = 15  # classes told (paper, section 6)
 
@@ -60,7 +60,7 @@ class Classifier:
 
     def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
         """For each of `images` how much its places speak for the class in `names`, as `gradcam.heat`."""
-        from carcls.learning.gradcam import heat  # its library brings matplotlib, which answers do without
+        from carcls.evaluation.gradcam import heat  # its library brings matplotlib, which answers do without
 
         answers = torch.tensor([self.info.classes.index(name) for name in names])
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from carcls.learning.evaluation import BATCH_SIZE
+from carcls.learning.loading import BATCH_SIZE
 from carcls.learning.model import normalise
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from carcls.learning.doubts import doubts
+from carcls.evaluation.doubts import doubts
 
 
 @pytest.fixture

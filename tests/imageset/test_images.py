@@ -6,8 +6,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from carcls.data import images
 from carcls.errors import InputError
+from carcls.imageset import images
 
 COLOUR = (200, 40, 90)
 pillow_heif.register_heif_opener()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from carcls.learning.attack import example
-from carcls.learning.example import Means, Trial
+from carcls.evaluation.attack import example
+from carcls.evaluation.example import Means, Trial
 from carcls.learning.model import normalise
 from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 

@@ -1,0 +1,118 @@
+"""Backbones pretrained on drawn cars of other makes than the demo's own, as ImageNet's are for the paper."""
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet
+
+from carcls.demo.photographs import SOURCE, photographs
+from carcls.imageset import images
+from carcls.learning.checkpoint import FOLDER, Checkpoint, fingerprint
+from carcls.learning.device import fork_seed, resolve_device, resolve_precision
+from carcls.learning.loading import ImageSet
+from carcls.learning.model import backbone_of, build
+from carcls.learning.training import Recipe, fit
+from carcls.params import Params, Pretrain
+
+log = logging.getLogger(__name__)
+
+WHOLE = 3  # of so many images one teaches the blocks that come to a trained network
+
+
+def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
+    """A backbone trained from scratch on drawn cars of other makes than the demo's own.
+
+    It is grown: its layers have one block each at first, then all, those that come changing nothing yet (Chen
+    et al. 2016, Net2DeeperNet). Whole from the start, it learns less in more time. What architectures have in
+    common is trained once: the shallow network is kept as a finished checkpoint, for the next to grow from.
+    """
+    settings = params.pretrain
+    train, val, classes = pretraining_sets(settings, params.data.image_size)
+    model = build(arch, classes, seed=settings.seed)
+    shallow = build_shallow(model, classes, seed=settings.seed)
+    recipe = _pretraining(params, settings.shallow_epochs, settings.lr)
+    key = fingerprint((str(shallow), recipe, settings, params.data.image_size))
+    for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, FOLDER.parent)):
+        log.info("pretraining one block a layer, %s", epoch)
+    model.load_state_dict(shallow.state_dict(), strict=False)
+    for layer in model.children():
+        if isinstance(layer, nn.Sequential):
+            _as_identities(layer[1:])
+    some = train.select(torch.arange(0, len(train), WHOLE))
+    recipe = _pretraining(params, settings.epochs, settings.lr / 8)
+    checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, key, recipe, len(some))))
+    for epoch in fit(model, some, val, recipe, checkpoint=checkpoint):
+        log.info("pretraining %s, %s", arch, epoch)
+    checkpoint.remove()
+    return backbone_of(model.state_dict())
+
+
+def _pretraining(params: Params, epochs: int, lr: float) -> Recipe:
+    settings, device = params.pretrain, resolve_device(params.train.device)
+    return Recipe(
+        frozen_layers=0,
+        epochs=epochs,
+        patience=epochs,
+        optimizer="adamw",
+        batch_size=settings.batch_size,
+        lr=lr,
+        head_lr_multiplier=1,
+        weight_decay=settings.weight_decay,
+        device=device,
+        precision=resolve_precision(params.train.precision, device),
+        seed=settings.seed,
+    )
+
+
+def _as_identities(blocks: nn.Sequential) -> None:
+    """Make residual blocks give what they are given: the scale of their last BatchNorm is set to zero."""
+    for block in blocks:
+        *_, last = (module for module in block.modules() if isinstance(module, nn.BatchNorm2d))
+        nn.init.zeros_(last.weight)
+
+
+def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
+    """A ResNet with one block a layer, of the kind and width that `whole` has more of.
+
+    Its tensors have the names and shapes of `whole`'s; its weights are drawn from `seed` alone.
+    """
+    assert isinstance(whole, ResNet)
+    with fork_seed(seed, "weights", "shallow"):
+        model = ResNet(
+            type(whole.layer1[0]),
+            [1, 1, 1, 1],
+            num_classes=classes,
+            groups=whole.groups,
+            width_per_group=whole.base_width,
+        )
+    return model.to(memory_format=torch.channels_last)
+
+
+def pretraining_sets(settings: Pretrain, image_size: int) -> tuple[ImageSet, ImageSet, int]:
+    """The source task of `weights: demo`: train and val images and the number of classes.
+
+    A tenth of the images, at least one of each class, is for validation. They are kept once they are drawn.
+    """
+    kept = Checkpoint("drawn", fingerprint((settings, image_size)), FOLDER.parent)
+    tensors = kept.load()
+    if not tensors:
+        tensors = _draw(settings, image_size)
+        kept.save(tensors)
+    return ImageSet(*tensors["train"]), ImageSet(*tensors["test"]), len(SOURCE)
+
+
+def _draw(settings: Pretrain, image_size: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Images and labels of each split, as ImageSet takes them."""
+    held_out = max(1, settings.images_per_class // 10)
+    train = settings.images_per_class - held_out
+    labels = {model.name: label for label, model in enumerate(SOURCE)}
+    sets: dict[str, tuple[list, list]] = {"train": ([], []), "test": ([], [])}
+    for photograph in photographs(SOURCE, settings.seed, train, held_out):
+        pixels = images.resize(images.decode(photograph.data, photograph.name), image_size)
+        sets[photograph.split][0].append(torch.from_numpy(pixels))
+        sets[photograph.split][1].append(labels[photograph.class_name])
+    return {
+        split: (torch.stack(pixels).permute(0, 3, 1, 2), torch.tensor(labels))
+        for split, (pixels, labels) in sets.items()
+    }

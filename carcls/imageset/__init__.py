@@ -1,0 +1,7 @@
+"""Image sets as the stages exchange them.
+
+From the bottom up: a module imports only those before it.
+
+    images    one image: bytes to upright RGB pixels and back
+    archive   an image set on disk: one tar and one csv
+"""
