@@ -16,7 +16,7 @@ import torchattacks
 from torch import Tensor, nn
 
 from benchmarks.common import machine, table
-from carcls.base import startup as process
+from carcls.base import startup
 from carcls.evaluation.apgd import apgd
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import load_model, normalise
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, metavar="results/NAME")
     parser.add_argument("--epsilon", type=float, default=0.01)
     arguments = parser.parse_args()
-    process.set_up()
+    startup.set_up()
     print(machine())
     model = load_model(arguments.results / "model.safetensors")[0].requires_grad_(False)
     images = ArchiveSet(arguments.results / "test.tar")

@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.common import described, machine, photographs, table
 from carcls import params
-from carcls.base import startup as process
+from carcls.base import startup
 from carcls.data import augment
 from carcls.imageset import images
 
@@ -47,7 +47,7 @@ DEFAULTS = params.Operations.model_validate(  # Albumentations 2.0.8's
 
 
 def main() -> None:
-    process.set_up()
+    startup.set_up()
     arguments = _arguments()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

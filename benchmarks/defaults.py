@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 from benchmarks.common import machine, table
-from carcls.base import startup as process
+from carcls.base import startup
 
 VAL = 0.2
 LR, WEIGHT_DECAY = 1e-3, 0.01  # of the plain loop; fastai has its own
@@ -28,7 +28,7 @@ LR, WEIGHT_DECAY = 1e-3, 0.01  # of the plain loop; fastai has its own
 
 def main() -> None:
     arguments = _arguments()
-    process.set_up()
+    startup.set_up()
     print(machine(), flush=True)
     rows = []
     for folder in arguments.folders:
@@ -60,11 +60,12 @@ def _carcls(folder: Path, arguments: argparse.Namespace, seed: int) -> tuple[flo
     from carcls.evaluation.scores import predict, scores
     from carcls.learning.device import resolve_device
     from carcls.learning.loading import ArchiveSet
-    from carcls.learning.model import save_backbone
     from carcls.learning.variant import prepare
-    from carcls.learning.weights import backbone
+    from carcls.pipeline.augment import augment
+    from carcls.pipeline.download import download
+    from carcls.pipeline.split import split
+    from carcls.pipeline.weights import weights
     from carcls.results.settings import lay_over
-    from carcls.results.train import photographs
 
     options = {
         "seed": seed,
@@ -77,9 +78,10 @@ def _carcls(folder: Path, arguments: argparse.Namespace, seed: int) -> tuple[flo
     with TemporaryDirectory() as made:
         work = Path(made)
         start = time.perf_counter()
-        photographs(settings, work, lambda doing: None)
-        save_backbone(work / f"data/weights/{arch}.safetensors", backbone(settings, arch))
-        variant = prepare(settings, arch, settings.model.config, work / "data", device, work)
+        for step in (download, split, augment):
+            step(settings, work)
+        weights(settings, work, arch)
+        variant = prepare(settings, work, arch, settings.model.config, device)
         for _ in variant.fit():
             pass
         seconds = time.perf_counter() - start

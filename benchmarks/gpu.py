@@ -28,7 +28,7 @@ from tqdm import tqdm
 from benchmarks import peers
 from benchmarks.common import machine, spread, table, write_archive, write_folder
 from carcls import params
-from carcls.base import startup as process
+from carcls.base import startup
 from carcls.evaluation import attack
 from carcls.evaluation.scores import predict
 from carcls.learning import loading, training, variant
@@ -67,7 +67,7 @@ FULL = Sizes(
     pixels=400,
     batch_sizes=(64, 256),
     seconds=1.5,
-    workers=process.cores(),
+    workers=startup.cores(),
     tests=tuple(f"tests/learning/test_{name}.py" for name in ("training", "evaluation", "apgd")),
 )
 TINY = Sizes(
@@ -105,7 +105,7 @@ def _write(folder: Path, path: Path, sizes: Sizes) -> None:
     photographs = spread(path, sizes.photographs)
     for split, count in (("train", sizes.train), ("val", sizes.val)):
         chosen = list(islice(cycle(photographs), count))
-        write_archive(folder / f"images/{split}.tar", chosen, sizes.pixels)
+        write_archive(folder / f"data/images/{split}.tar", chosen, sizes.pixels)
         if split == "train":
             write_folder(folder / "folder", chosen)
     for arch in ARCHS:
@@ -133,7 +133,7 @@ def _run(name: str, folder: Path, sizes: Sizes, device: torch.device) -> bool:
 def _section(name: str, folder: Path, sizes: Sizes, device: torch.device) -> None:
     # a spawned process would spawn the peers' DataLoader processes, too, which takes minutes
     set_start_method(None, force=True)
-    process.set_up()
+    startup.set_up()
     SECTIONS[name][2](folder, sizes, device)
 
 
@@ -247,7 +247,7 @@ def _paper() -> params.Params:
 def _cell(folder: Path, arch: str, config: str, device: torch.device) -> variant.Variant:
     """The paper's variant on the photographs, which like its 86,430 images are not kept in memory."""
     with patch.object(loading, "MEMORY_LIMIT", 0):
-        return variant.prepare(_paper(), arch, config, folder, device)
+        return variant.prepare(_paper(), folder, arch, config, device)
 
 
 def _our_rates(
@@ -263,7 +263,7 @@ def _our_rates(
     inputs = Inputs(cell.train, normalise)
     with patch.object(training, "batches", resident):
         step = _training_rate(model, inputs, recipe, sizes)
-    return step, _training_rate(model, inputs, recipe, sizes, reading=process.cores())
+    return step, _training_rate(model, inputs, recipe, sizes, reading=startup.cores())
 
 
 def _training_rate(
@@ -296,7 +296,7 @@ def _pace(cell: variant.Variant, sizes: Sizes) -> tuple[float, float, float]:
     validate = partial(training.validate, trained, val, recipe.device)
     validate()
     validation = len(cell.val) / _seconds(validate, recipe.device)
-    return once, _training_rate(trained, train, recipe, sizes, reading=process.cores()), validation
+    return once, _training_rate(trained, train, recipe, sizes, reading=startup.cores()), validation
 
 
 def _embed(

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from benchmarks.common import machine, photographs, table
-from carcls.base import startup as process
+from carcls.base import startup
 from carcls.data import augment
 from carcls.evaluation.scores import predict
 from carcls.imageset import archive, images
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
-    process.set_up()
+    startup.set_up()
     print(machine())
     with TemporaryDirectory() as made:
         folder = Path(made)

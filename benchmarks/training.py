@@ -28,11 +28,11 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.common import machine, spread, table, write_archive, write_folder
 from benchmarks.peers import LR, WEIGHT_DECAY, Task, loop, plain, timm
-from carcls.base import startup as process
+from carcls.base import startup
 
 BATCH_SIZE = 32
 
-# What process.set_up sets (determinism, memory) is ours alone: our contenders call it, the peers do not.
+# What startup.set_up sets (determinism, memory) is ours alone: our contenders call it, the peers do not.
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> flo
     from carcls.learning.model import build
     from carcls.learning.training import fit
 
-    process.set_up()
+    startup.set_up()
     val = ArchiveSet(folder / f"val-{size}.tar")
     start = time.perf_counter()
     train = ArchiveSet(folder / f"{name}-{size}.tar")
@@ -205,7 +205,7 @@ def _parts(arguments: argparse.Namespace, folder: Path) -> None:
     from carcls.learning.loading import ArchiveSet
     from carcls.learning.model import build
 
-    process.set_up()
+    startup.set_up()
     rows = []
     for statement in ("import torch", "import torch, torchvision", "import stages.train"):
         start = time.perf_counter()
@@ -240,7 +240,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
     from carcls.learning.model import build, load_backbone
     from carcls.learning.training import fit
 
-    process.set_up()
+    startup.set_up()
     size = arguments.sizes[0]
     photographs = sorted(arguments.path.rglob("*.jpg"))
     for name, part in (("train", [p for i, p in enumerate(photographs) if i % 3]), ("val", photographs[::3])):

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+CHECKPOINTS = ".carcls/checkpoints"  # below a root; no output of DVC, which deletes outputs first
+
 if TYPE_CHECKING:  # who writes no table does not pay for pandas
     import pandas as pd
 

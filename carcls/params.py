@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from carcls.base.variants import variant_name
 from carcls.errors import InputError
 
 PATH = Path("params.yaml")
@@ -23,6 +24,7 @@ Arch = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
+Optimizer = Literal["adamw", "adam", "sgd"]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -170,7 +172,7 @@ class Pretrain(Section):
 class Train(Section):
     epochs: Count
     patience: Count
-    optimizer: Literal["adamw", "adam", "sgd"]
+    optimizer: Optimizer
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
     head_lr_multiplier: Positive
@@ -217,6 +219,11 @@ class Params(Section):
                 f"(it has {', '.join(self.configs)})"
             )
         return self
+
+    @property
+    def variant(self) -> str:
+        """The selected variant, ARCH-CONFIG."""
+        return variant_name(self.model.arch, self.model.config)
 
     def weights_file(self, arch: str) -> Path | None:
         """The file that `weights` names for `arch`; None where it names a source of weights."""

@@ -5,7 +5,6 @@ Run as `python -m stages.NAME` from the project's folder.
 
 import argparse
 import functools
-import gc
 import inspect
 import logging
 import sys
@@ -14,37 +13,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 import carcls
-from carcls.base import startup as process
 from carcls.errors import InputError, reported
 
 log = logging.getLogger(__name__)
-gc.disable()  # until process.set_up: a fifth of the imports' time would go into looking for garbage
 
 
-def stage(main: Callable[..., None]) -> Callable[[], None]:
-    """`main` as a command whose arguments are those of `main`.
+def stage(*set_up: Callable[[], None]) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """A decorator that makes a function a command whose arguments are those of the function.
 
-    What is wrong with the input is one sentence and exit status 1.
+    The command calls each of `set_up` first. Invalid input is one message and exit status 1.
     """
 
-    @functools.wraps(main)
-    def run() -> None:
-        name = Path(sys.argv[0]).stem
-        parser = argparse.ArgumentParser(f"stages.{name}", description=sys.modules[main.__module__].__doc__)
-        for argument in inspect.signature(main).parameters:
-            parser.add_argument(argument)
-        arguments = vars(parser.parse_args())
-        _open_logs("-".join([name, *arguments.values()]))
-        started = time.monotonic()
-        with reported():
-            _check_library()
-            process.set_up()
-            main(**arguments)
-            log.debug("took %.1f s", time.monotonic() - started)
-        if main.__module__ == "__main__":
-            process.leave()
+    def decorate(main: Callable[..., None]) -> Callable[[], None]:
+        @functools.wraps(main)
+        def run() -> None:
+            name = Path(sys.argv[0]).stem
+            description = sys.modules[main.__module__].__doc__
+            parser = argparse.ArgumentParser(f"stages.{name}", description=description)
+            for argument in inspect.signature(main).parameters:
+                parser.add_argument(argument)
+            arguments = vars(parser.parse_args())
+            with reported():
+                _open_logs("-".join([name, *arguments.values()]))
+                started = time.monotonic()
+                _check_library()
+                for function in set_up:
+                    function()
+                main(**arguments)
+                log.debug("took %.1f s", time.monotonic() - started)
 
-    return run
+        return run
+
+    return decorate
 
 
 def _open_logs(name: str) -> None:

@@ -2,24 +2,15 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from carcls import params
-from carcls.data.augment import build
+from carcls.base.startup import set_up_images
+from carcls.pipeline.augment import augment
 from stages import stage
 
 
-@stage
+@stage(set_up_images)
 def main() -> None:
-    settings = params.load()
-    build(
-        Path("data/raw.tar"),
-        pd.read_csv("data/split.csv", dtype={"class": str}, keep_default_na=False),
-        Path("data/images"),
-        settings=settings.augment,
-        image_size=settings.data.image_size,
-        seed=settings.seed,
-    )
+    augment(params.load(), Path("."))
 
 
 if __name__ == "__main__":

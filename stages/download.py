@@ -1,26 +1,16 @@
-"""data/raw.tar: every photograph of the source, its class and its official split; and what was left out."""
+"""data/raw.tar and data/left_out.csv: every photograph of the source, and the files left out."""
 
 from pathlib import Path
 
-import pandas as pd
-
 from carcls import params
-from carcls.data.collect import collect, open_source
-from carcls.data.sources.kaggle import forget
-from carcls.data.sources.sift import LeftOut
-from carcls.files import write_csv
+from carcls.base.startup import set_up_images
+from carcls.pipeline.download import download
 from stages import stage
 
-DOWNLOADS = Path("data/.kaggle")  # kept through a kill, so that a download resumes
 
-
-@stage
+@stage(set_up_images)
 def main() -> None:
-    settings = params.load()
-    source = open_source(settings.data, settings.seed, DOWNLOADS)
-    left_out = collect(source, Path("data/raw.tar"), settings.data.skip_unreadable)
-    write_csv(Path("data/left_out.csv"), pd.DataFrame(left_out, columns=LeftOut._fields))
-    forget(DOWNLOADS)
+    download(params.load(), Path("."))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""report/index.html: every table and figure of the study on one self-contained page."""
+"""report/index.html: every table and figure of the study; plots/fgsm/examples.png: its Figure 5."""
 
 from pathlib import Path
 
 from carcls import params
-from carcls.files import write_text
-from carcls.study.report import build
+from carcls.base.startup import set_up_images
+from carcls.pipeline.report import report
 from stages import stage
 
 
-@stage
+@stage(set_up_images)
 def main() -> None:
-    write_text(Path("report/index.html"), build(params.load()))
+    report(params.load(), Path("."))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.data.watched import watch_photographs
+from carcls.pipeline.watch import watch_photographs
 from stages import stage
 
 
-@stage
+@stage()
 def main() -> None:
-    watch_photographs(params.load(), Path("data/watched"))
+    watch_photographs(params.load(), Path("."))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.data.watched import watch_weights
+from carcls.pipeline.watch import watch_weights
 from stages import stage
 
 
-@stage
+@stage()
 def main() -> None:
-    watch_weights(params.load(), Path("data/watched"))
+    watch_weights(params.load(), Path("."))
 
 
 if __name__ == "__main__":

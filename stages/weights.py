@@ -1,18 +1,16 @@
-"""data/weights/ARCH.safetensors: the backbone that pretrained variants start from."""
+"""data/weights/ARCH.safetensors: the backbone that pretrained variants of an architecture start from."""
 
 from pathlib import Path
 
 from carcls import params
+from carcls.base.startup import set_up_images, set_up_torch
+from carcls.pipeline.weights import weights
 from stages import stage
 
-if __name__ != "__mp_main__":  # as which the processes that draw pictures import this; they need no PyTorch
-    from carcls.learning.model import save_backbone
-    from carcls.learning.weights import backbone
 
-
-@stage
+@stage(set_up_images, set_up_torch)
 def main(arch: str) -> None:
-    save_backbone(Path(f"data/weights/{arch}.safetensors"), backbone(params.load(), arch))
+    weights(params.load(), Path("."), arch)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,10 @@ import yaml
 from PIL import Image, ImageDraw
 
 from carcls import params
-from carcls.base import startup as process
-from carcls.data import augment
-from carcls.data.collect import collect, open_source
-from carcls.data.sources.sift import LeftOut
-from carcls.data.split import assign
-from carcls.files import write_csv
-from carcls.imageset.archive import read_index
+from carcls.base import startup
+from carcls.pipeline.augment import augment
+from carcls.pipeline.download import download
+from carcls.pipeline.split import split
 
 ROOT = Path(__file__).resolve().parents[1]
 # where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
@@ -124,23 +121,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def set_up() -> None:
     """The tests are an entry point too."""
-    process.set_up()
+    startup.set_up()
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     """data/ of the demo at the size of `shrunken`, up to data/images."""
-    folder = tmp_path_factory.mktemp("study") / "data"
+    root = tmp_path_factory.mktemp("study")
     settings = shrunken()
-    raw = folder / "raw.tar"
-    collect(open_source(settings.data, settings.seed, folder), raw, skip_unreadable=False)
-    split, copies = assign(read_index(raw), settings.split, settings.seed)
-    write_csv(folder / "copies.csv", copies)
-    write_csv(folder / "left_out.csv", pd.DataFrame(columns=LeftOut._fields))
-    augment.build(
-        raw, split, folder / "images", settings=settings.augment, image_size=32, seed=settings.seed, workers=1
-    )
-    return folder
+    download(settings, root)
+    split(settings, root)
+    augment(settings, root)
+    return root / "data"
 
 
 @pytest.fixture(scope="session")

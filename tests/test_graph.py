@@ -25,7 +25,7 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "augment": FROM_AUGMENT,
     "weights": {"watch_weights"} | FROM_WEIGHTS,
     "pretrain": FROM_WEIGHTS,
-    "model": {"evaluate", "fgsm", "report"},
+    "model": {"variants", "evaluate", "fgsm", "robustness", "report"},
     "configs": {"train", "robustness", "report"},
     "configs.pretrained": FROM_TRAIN,  # the variant of params.yaml that evaluate and fgsm look at
     "train": FROM_TRAIN,

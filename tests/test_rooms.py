@@ -10,8 +10,6 @@ from importlib import import_module
 import pytest
 from conftest import ROOT
 
-from carcls.base import startup as process
-
 # from the ground up: a module imports only from its own floor and those before it
 FLOORS = [
     ["carcls.errors", "carcls.files"],
@@ -90,7 +88,6 @@ def settings():
     return [
         torch.are_deterministic_algorithms_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,
-        torch.serialization.get_crc32_options(),
         cv2.getNumThreads(),
         torch.get_num_threads(),
         {name: os.environ.get(name) for name in names},
@@ -113,21 +110,20 @@ def test_an_import_only_defines_and_set_up_sets():
     )
     before, after, once_set = json.loads(run.stdout.splitlines()[-1])
     assert after == before
-    assert once_set[:4] == [True, False, False, 1] and once_set[5]["CUBLAS_WORKSPACE_CONFIG"]
+    assert once_set[:3] == [True, False, 1] and once_set[4]["CUBLAS_WORKSPACE_CONFIG"]
 
 
 def test_a_stage_sets_up_before_it_computes(tmp_path, monkeypatch):
-    calls, set_up = [], process.set_up
-    monkeypatch.setattr("carcls.base.startup.set_up", lambda: (calls.append("set up"), set_up()))
+    calls = []
     monkeypatch.setattr("stages._check_library", lambda: None)
     monkeypatch.setattr(sys, "argv", ["stages/any.py"])
     monkeypatch.chdir(tmp_path)
-    stage = import_module("stages").stage
 
+    @import_module("stages").stage(lambda: calls.append("set up"))
     def main() -> None:
         calls.append("main")
 
-    stage(main)()
+    main()
     assert calls == ["set up", "main"]
 
 
@@ -138,12 +134,3 @@ def test_a_prediction_and_a_training_pay_for_no_table_no_figure_and_no_framework
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
-
-
-def test_pytorch_is_there_when_a_stage_is_set_up_but_not_where_processes_draw_its_pictures():
-    code = (
-        "import runpy, sys; runpy.run_module('stages.weights', run_name='__mp_main__');"  # as multiprocessing
-        "told = ['torch' in sys.modules]; import stages.weights; print(*told, 'torch' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False True"

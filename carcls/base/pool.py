@@ -10,7 +10,7 @@ from multiprocessing import connection, get_context, parent_process
 from signal import SIG_IGN, SIGINT, signal
 from threading import Thread
 
-from carcls.base import startup as process
+from carcls.base.startup import set_up_images
 from carcls.errors import InputError
 
 
@@ -45,7 +45,7 @@ def in_order(workers: int) -> Iterator[Callable]:
 
 def _live_and_die_with_parent() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, even killed: an idle worker would wait for ever."""
-    process.set_up()
+    set_up_images()
     signal(SIGINT, SIG_IGN)
 
     parent = parent_process()

@@ -1,68 +1,47 @@
-"""What a process has and needs once: its cores, and the settings of the libraries that it computes with."""
+"""Settings that a process makes once, before it computes: importing carcls changes none.
 
-import atexit
+Every entry point (a stage, the command line, a worker, a test run) calls those that it needs.
+"""
+
 import ctypes
-import gc
-import logging
 import os
 import platform
-import sys
 import warnings
-from types import ModuleType
-from typing import NoReturn
 
 
 def cores() -> int:
-    """The cores this process may use: a container or taskset may give it fewer than there are."""
+    """The number of cores that this process may use: a container or taskset may allow fewer than exist."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def set_up() -> None:
-    """Make what is computed here reproducible, and spend no thread, page, digest or search on nothing.
-
-    Every entry point (stages, the command line, the page's worker, processes of a pool) calls it once its
-    imports are done; importing carcls changes no library's settings. What is not imported is left alone, so
-    that a stage without tensors does not pay for PyTorch.
-    """
-    gc.freeze()  # what imports made stays: no search for garbage goes through it
-    gc.enable()  # stages and commands put it off until here
-    atexit.register(gc.unfreeze)  # or libraries would report at the end what they made as leaked
-    if "cv2" in sys.modules:
-        # work is shared out by image; threads inside an operation would fight over the cores
-        sys.modules["cv2"].setNumThreads(0)
-    if "PIL.Image" in sys.modules:
-        _set_up_pillow()
-    if "torch" in sys.modules:
-        _set_up_torch(sys.modules["torch"])
-
-
-def leave() -> NoReturn:
-    """End the program, whose work is done, before Python looks through PyTorch for garbage once more."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def _set_up_pillow() -> None:
+def set_up_images() -> None:
+    """Make OpenCV and Pillow ready to read photographs."""
+    import cv2
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # images.decode has a limit of its own and needs no warnings below it
-    warnings.filterwarnings("ignore", module="PIL")  # of what is odd in a picture that is read all the same
+    cv2.setNumThreads(0)  # images are shared out over the cores, so that one operation needs no threads
+    Image.MAX_IMAGE_PIXELS = None  # images.decode has its own limit
+    warnings.filterwarnings("ignore", module="PIL")  # oddities of an image that is read all the same
 
 
-def _set_up_torch(torch: ModuleType) -> None:
-    # what cuBLAS asks for before it computes reproducibly; read when CUDA starts
+def set_up_torch() -> None:
+    """Make PyTorch compute reproducibly and keep the memory that it frees."""
+    # cuBLAS needs this to compute reproducibly and reads it when CUDA starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # nothing here reads memory before it is written
-    )
-    # half of the time that saving takes; a checkpoint is either whole or not there, see files.replacing
-    torch.serialization.set_crc32_options(False)
-    # glibc gives large blocks back to the system as they are freed, and every step of a training on the CPU
-    # would pay for fresh, cleared pages again (a sixth of its time at 128 pixels, a quarter at 224)
+    # nothing here reads uninitialised memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # glibc returns large blocks to the system when they are freed, so that each training step would fault in
+    # and clear them again: a sixth of the time of a step at 128 pixels, a quarter at 224 (two cores, Zen 3)
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # malloc.h; bytes
         ctypes.CDLL(None).mallopt(trim_threshold, most)
         ctypes.CDLL(None).mallopt(mmap_threshold, most)
+
+
+def set_up() -> None:
+    """All of the above, for entry points that read photographs and compute with PyTorch."""
+    set_up_images()
+    set_up_torch()

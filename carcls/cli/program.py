@@ -11,7 +11,8 @@ from pathlib import Path
 from carcls.base.startup import set_up
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
-from carcls.evaluation.example import KINDS, STEPS
+from carcls.evaluation.attacks import ON_ONE_IMAGE
+from carcls.evaluation.example import STEPS
 from carcls.results.settings import preset
 
 
@@ -110,7 +111,9 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
     epsilon = preset().fgsm.epsilon
     _add_model(parser)
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
-    parser.add_argument("--attack", choices=KINDS, default="fgsm", help="noise: the control (default: fgsm)")
+    parser.add_argument(
+        "--attack", choices=ON_ONE_IMAGE, default="fgsm", help="noise: the control (default: fgsm)"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help=f"of PGD (default: {STEPS})")
     parser.add_argument("--target", metavar="CLASS", help="to be answered (default: any but the answer)")
     parser.add_argument(

@@ -3,7 +3,6 @@
 From the ground up: a module imports only those before it.
 
     sources   where photographs come from: a folder, Kaggle
-    watched   what params name outside of the project, where DVC sees it change
     collect   the raw set: every photograph of a source, checked
     copies    the same picture twice
     split     who is train, val and test

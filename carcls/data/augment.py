@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from carcls import params
 from carcls.base import pool
-from carcls.base import startup as process
 from carcls.base.seeds import generator
+from carcls.base.startup import cores
 from carcls.errors import InputError
 from carcls.imageset import archive, images
 
@@ -277,7 +277,7 @@ def build(
     sets = {name: rows[rows["split"] == name] for name in wanted}
     totals = {name: int(_class_sizes(sets[name], wanted[name]).sum()) for name in wanted}
     if workers is None:
-        workers = 1 if sum(totals.values()) * image_size**2 < SMALL else process.cores()
+        workers = 1 if sum(totals.values()) * image_size**2 < SMALL else cores()
     make = partial(_make, raw, settings, image_size)
     with ExitStack() as stack:
         run = stack.enter_context(pool.in_order(workers))

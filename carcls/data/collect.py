@@ -12,34 +12,8 @@ from carcls.data.sources.sift import LeftOut, summary
 from carcls.errors import InputError
 from carcls.imageset import archive
 from carcls.imageset.images import decode, fingerprint
-from carcls.params import Data
 
 log = logging.getLogger(__name__)
-
-
-def open_source(data: Data, seed: int, download_folder: Path) -> Source:
-    """The source that params' `data` names. Raises InputError when it cannot be read.
-
-    Each is imported when it is asked for: the Kaggle client alone takes a second.
-    """
-    if data.source == "demo":
-        from carcls.demo import photographs as demo
-
-        models = demo.TARGET
-        per_class = data.demo.train_per_class + data.demo.test_per_class
-        return Source(
-            classes=[model.name for model in models],
-            total=len(models) * per_class,
-            photographs=demo.photographs(models, seed, data.demo.train_per_class, data.demo.test_per_class),
-            left_out=[],
-        )
-    if data.source == "folder":
-        from carcls.data.sources.folder import open_folder
-
-        return open_folder(Path(str(data.folder)))
-    from carcls.data.sources.kaggle import open_kaggle
-
-    return open_kaggle(data.kaggle.dataset, download_folder)
 
 
 def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from carcls.base.seeds import generator
-from carcls.data.sources import Photograph
+from carcls.data.sources import Photograph, Source
 from carcls.demo.cars import Body, CarModel, Make
 from carcls.demo.drawing import HEIGHT, WIDTH, draw
 from carcls.imageset.images import encode
@@ -170,6 +170,12 @@ SOURCE = lineup(
     Wexcombe Hauler Pickup 2010
     """,
 )
+
+
+def source(seed: int, train: int, test: int) -> Source:
+    """The demo data set: `train` + `test` pictures of each of the TARGET classes."""
+    classes = [model.name for model in TARGET]
+    return Source(classes, len(classes) * (train + test), photographs(TARGET, seed, train, test), left_out=[])
 
 
 def photographs(models: Iterable[CarModel], seed: int, train: int, test: int) -> Iterator[Photograph]:

@@ -1,14 +1,16 @@
 """Backbones pretrained on drawn cars of other makes than the demo's own, as ImageNet's are for the paper."""
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from carcls.demo.photographs import SOURCE, photographs
+from carcls.files import CHECKPOINTS
 from carcls.imageset import images
-from carcls.learning.checkpoint import FOLDER, Checkpoint, fingerprint
+from carcls.learning.checkpoint import Checkpoint, fingerprint
 from carcls.learning.device import fork_seed, resolve_device, resolve_precision
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import backbone_of, build
@@ -17,23 +19,25 @@ from carcls.params import Params, Pretrain
 
 log = logging.getLogger(__name__)
 
+KEPT = ".carcls"  # below the root: what all architectures share
+CODE = ("base", "imageset", "learning", "demo")  # packages that decide what is drawn and learned
 WHOLE = 3  # of so many images one teaches the blocks that come to a trained network
 
 
-def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
+def pretrain(params: Params, root: Path, arch: str) -> dict[str, Tensor]:
     """A backbone trained from scratch on drawn cars of other makes than the demo's own.
 
     It is grown: its layers have one block each at first, then all, those that come changing nothing yet (Chen
     et al. 2016, Net2DeeperNet). Whole from the start, it learns less in more time. What architectures have in
-    common is trained once: the shallow network is kept as a finished checkpoint, for the next to grow from.
+    common is trained once: the shallow network is kept below `root` as a finished checkpoint.
     """
     settings = params.pretrain
-    train, val, classes = pretraining_sets(settings, params.data.image_size)
+    train, val, classes = pretraining_sets(settings, params.data.image_size, root / KEPT)
     model = build(arch, classes, seed=settings.seed)
     shallow = build_shallow(model, classes, seed=settings.seed)
     recipe = _pretraining(params, settings.shallow_epochs, settings.lr)
-    key = fingerprint((str(shallow), recipe, settings, params.data.image_size))
-    for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, FOLDER.parent)):
+    key = fingerprint((str(shallow), recipe, settings, params.data.image_size), packages=CODE)
+    for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, root / KEPT)):
         log.info("pretraining one block a layer, %s", epoch)
     model.load_state_dict(shallow.state_dict(), strict=False)
     for layer in model.children():
@@ -41,7 +45,8 @@ def pretrain(params: Params, arch: str) -> dict[str, Tensor]:
             _as_identities(layer[1:])
     some = train.select(torch.arange(0, len(train), WHOLE))
     recipe = _pretraining(params, settings.epochs, settings.lr / 8)
-    checkpoint = Checkpoint(f"pretrain-{arch}", fingerprint((arch, key, recipe, len(some))))
+    key = fingerprint((arch, key, recipe, len(some)), packages=CODE)
+    checkpoint = Checkpoint(f"pretrain-{arch}", key, root / CHECKPOINTS)
     for epoch in fit(model, some, val, recipe, checkpoint=checkpoint):
         log.info("pretraining %s, %s", arch, epoch)
     checkpoint.remove()
@@ -89,12 +94,12 @@ def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def pretraining_sets(settings: Pretrain, image_size: int) -> tuple[ImageSet, ImageSet, int]:
+def pretraining_sets(settings: Pretrain, image_size: int, folder: Path) -> tuple[ImageSet, ImageSet, int]:
     """The source task of `weights: demo`: train and val images and the number of classes.
 
-    A tenth of the images, at least one of each class, is for validation. They are kept once they are drawn.
+    A tenth of the images, at least one of each class, is for validation. They are kept in `folder`.
     """
-    kept = Checkpoint("drawn", fingerprint((settings, image_size)), FOLDER.parent)
+    kept = Checkpoint("drawn", fingerprint((settings, image_size), packages=CODE), folder)
     tensors = kept.load()
     if not tensors:
         tensors = _draw(settings, image_size)

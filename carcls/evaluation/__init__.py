@@ -3,9 +3,12 @@
 From the bottom up: a module imports only those before it.
 
     scores      logits, and apart from them scores
+    shown       which test images a report shows
+    heatmap     heat maps as a table
+    attacks     the attacks by name
     example     one attacked image with its answers before and after, without tensors
-    attack      FGSM, noise and PGD
     apgd        Auto-PGD
+    attack      FGSM, noise and PGD, and all of them on an image set
     trial       one image attacked and answered as it is shown
     gradcam     where a model looks
     doubts      which labels to doubt

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from carcls.evaluation.apgd import apgd
 from carcls.evaluation.example import Example
 from carcls.evaluation.scores import scores
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
@@ -95,6 +96,23 @@ def _worst(tries: Tensor, labels: Tensor) -> Tensor:
     right = torch.nn.functional.one_hot(labels, tries.shape[2]).bool()
     lead = tries.masked_fill(right, -torch.inf).amax(2) - tries.masked_fill(~right, -torch.inf).amax(2)
     return tries[lead.argmax(0), torch.arange(len(labels), device=labels.device)]
+
+
+def answers(
+    model: nn.Module,
+    images: ImageSet,
+    epsilon: float,
+    settings: Attack,
+    device: torch.device,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Logits of `images` by attack, beside FGSM: noise, and what has steps in `settings`."""
+    found = {"noise": noise(model, images, epsilon, device, seed)}
+    if settings.steps:
+        found["pgd"] = pgd(model, images, epsilon, settings, device, seed)
+    if settings.apgd_steps:
+        found["apgd"] = apgd(model, images, epsilon, settings.apgd_steps, device, seed)
+    return found
 
 
 def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:  # the page shows an example without a table
     import pandas as pd
 
 
-Kind = Literal["fgsm", "pgd", "noise"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 STEPS = 10  # of PGD, where no other number is asked for
 
 
@@ -36,7 +34,7 @@ class Example:
 class Means:
     """What is done to a picture. Raises InputError for what cannot be done."""
 
-    kind: Kind
+    kind: str  # one of attacks.ON_ONE_IMAGE
     epsilon: float  # how far each value of [0, 1] may move
     steps: int = STEPS  # of PGD
     target: str | None = None  # the class to be answered; None: any but the answer
@@ -83,3 +81,22 @@ def example_rows(examples: Sequence[Example]) -> "pd.DataFrame":
             zip(example.before, example.after, example.rank_after, strict=True), start=1
         )
     )
+
+
+def example_arrays(examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """The images of Figure 5, (n, h, w, 3) each: original and adversarial uint8, noise int8."""
+    names = ("original", "noise", "adversarial")
+    return {name: np.stack([getattr(example, name) for example in examples]) for name in names}
+
+
+def read_examples(table: "pd.DataFrame", arrays: dict[str, np.ndarray], epsilon: float) -> list[Example]:
+    """The examples whose `example_rows` are `table` and whose `example_arrays` are `arrays`."""
+    examples = []
+    for place, (name, rows) in enumerate(table.groupby("name", sort=False)):
+        after = rows[["class_attacked", "probability_attacked"]].itertuples(index=False, name=None)
+        before = rows[["class", "probability"]].itertuples(index=False, name=None)
+        images = {key: images[place] for key, images in arrays.items()}
+        ranks, actual = rows["rank_attacked"].to_list(), rows["actual"].iloc[0]
+        tops = {"before": list(before), "after": list(after), "rank_after": ranks}
+        examples.append(Example(str(name), actual, epsilon, **images, **tops))
+    return examples

@@ -2,17 +2,14 @@
 
 import hashlib
 import pickle
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import carcls
 from carcls.files import replacing
-
-FOLDER = Path(".carcls/checkpoints")  # not an output of DVC, which deletes outputs before it runs a stage
-ROOMS = ("carcls.data.", "carcls.learning.")
 
 
 class Checkpoint:
@@ -21,9 +18,8 @@ class Checkpoint:
     A state is used only by a training of the same `fingerprint`.
     """
 
-    def __init__(self, name: str, fingerprint: str, folder: Path | None = None) -> None:
-        """`folder` is where the file lies: FOLDER without one."""
-        self.path = (folder or FOLDER) / f"{name}.pt"
+    def __init__(self, name: str, fingerprint: str, folder: Path) -> None:
+        self.path = folder / f"{name}.pt"
         self.fingerprint = fingerprint
 
     def load(self) -> dict[str, Any] | None:
@@ -43,14 +39,17 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def fingerprint(settings: object, files: Iterable[Path] = ()) -> str:
-    """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the code that trains.
+def fingerprint(
+    settings: object, files: Iterable[Path] = (), packages: Sequence[str] = ("base", "imageset", "learning")
+) -> str:
+    """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the code of `packages`.
 
-    That is what is loaded of carcls.data and carcls.learning: a page and a terminal share checkpoints.
+    These packages of carcls decide what a training comes to, whichever program runs it.
     """
     digest = hashlib.sha256(repr((settings, torch.__version__)).encode())
-    loaded = [module for name, module in sys.modules.items() if name.startswith(ROOMS)]
-    for path in [*files, *sorted(Path(str(module.__file__)) for module in loaded)]:
+    root = Path(carcls.__file__).parent
+    code = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+    for path in [*files, *code]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -10,7 +10,9 @@ from torch import nn
 from tqdm import tqdm
 
 from carcls.base.seeds import derive
+from carcls.base.variants import variant_name
 from carcls.errors import InputError
+from carcls.files import CHECKPOINTS
 from carcls.learning.checkpoint import Checkpoint, fingerprint
 from carcls.learning.device import resolve_precision
 from carcls.learning.loading import ArchiveSet
@@ -91,25 +93,18 @@ def history_rows(histories: Sequence[list[Epoch]]) -> list[dict[str, float | int
     ]
 
 
-def prepare(
-    params: Params,
-    arch: str,
-    config: str,
-    data: Path,
-    device: torch.device,
-    checkpoints: Path | None = None,
-) -> Variant:
+def prepare(params: Params, root: Path, arch: str, config: str, device: torch.device) -> Variant:
     """The variant `arch`-`config` on data/images, started from data/weights where its config is pretrained.
 
-    `checkpoints` is the folder of its checkpoint, `checkpoint.FOLDER` without one.
+    All of these, and its checkpoint, are below `root`.
     Raises InputError when configs has no `config` or a file is missing.
     """
     if config not in params.configs:
         raise InputError(f"configs has no {config}: it has {', '.join(params.configs)}.")
     start, settings = params.configs[config], params.train
-    files = [data / f"images/{split}.{kind}" for split in ("train", "val") for kind in ("tar", "csv")]
+    files = [root / f"data/images/{split}.{kind}" for split in ("train", "val") for kind in ("tar", "csv")]
     train, val = ArchiveSet(files[0]), ArchiveSet(files[2])
-    backbone = data / f"weights/{arch}.safetensors" if start.pretrained else None
+    backbone = root / f"data/weights/{arch}.safetensors" if start.pretrained else None
     model = _start(arch, len(train.classes), params.seed, backbone)
     recipe = Recipe(
         frozen_layers=start.frozen_layers,
@@ -126,8 +121,8 @@ def prepare(
         adversarial=start.adversarial,
     )
     key = fingerprint((arch, recipe, settings.processes), [*files, *([backbone] if backbone else [])])
-    name = f"{arch}-{config}"
-    checkpoint = Checkpoint(name, key, checkpoints)
+    name = variant_name(arch, config)
+    checkpoint = Checkpoint(name, key, root / CHECKPOINTS)
     return Variant(name, arch, config, model, train, val, recipe, checkpoint, backbone)
 
 

@@ -1,10 +1,10 @@
-"""A model of one's own photographs: from a folder of classes to a results folder.
+"""Models of the user's own photographs: from a folder of classes to a results folder.
 
-From the ground up: a module imports only those before it.
+From the bottom up: a module imports only those before it.
 
-    tested     a trained model on a test set, clean and attacked, as the files that the report reads
-    settings   what is asked for over the preset for photographs, as checked params
-    folder     the results folders: their names and what they hold
-    train      from photographs to a model and its report
-    evaluate   a trained model on labelled photographs that it has not seen
+    settings       the options over the preset for photographs, as checked params
+    folder         the results folders: their names and what they hold
+    label_errors   possible label errors among the photographs
+    train          from photographs to a model and its report
+    evaluate       a trained model on labelled photographs that it has not seen
 """

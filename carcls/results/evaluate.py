@@ -9,21 +9,22 @@ from typing import Any
 import pandas as pd
 
 from carcls import params
-from carcls.data import augment
-from carcls.data.collect import collect, open_source
 from carcls.data.sources.folder import existing
 from carcls.data.sources.sift import LeftOut
 from carcls.errors import InputError
-from carcls.files import write_csv, write_json, write_text
+from carcls.files import write_csv, write_json
 from carcls.imageset.archive import read_index
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import ModelInfo, load_model, read_info
 from carcls.params import Params
+from carcls.pipeline.augment import augment
+from carcls.pipeline.chosen import Chosen
+from carcls.pipeline.download import download
+from carcls.pipeline.evaluate import test
+from carcls.pipeline.report import report
 from carcls.results import folder as files
 from carcls.results.settings import lay, preset
-from carcls.results.tested import test
-from carcls.study.report import build as build_report
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +34,28 @@ def evaluate(
 ) -> dict[str, float]:
     """The scores of the model `path` on the folder of classes `photographs`; `options` as in `lay_over`.
 
-    Where that has a test set of its own, it is this that counts. What the model was trained or chosen on,
-    told by photographs.csv beside it, is left out. Leaves report.html, metrics.json and predictions.csv in
-    the results folder `folder`. Raises InputError for a class that the model does not know, and as `collect`.
+    If the folder has a test set of its own, only that counts. The images that the model was trained or chosen
+    on, listed in photographs.csv beside it, are left out. Leaves report.html, metrics.json and
+    predictions.csv in the results folder `folder`. Raises InputError for a class that the model does not
+    know, and as `collect`.
     """
     info = read_info(path)
     settings = _settings(photographs, info, options)
     work = folder / files.WORK
     try:
         tell("Reading the photographs")
-        _read(settings, path, info, work)
+        download(settings, work)
+        _label(settings, path, info, work)
+        augment(settings, work)
         tell("Testing the model")
         model, _ = load_model(path)
         images = ArchiveSet(work / "data/images/test.tar")
-        metrics = test(model, info, images, resolve_device(settings.train.device), work / "plots/test")
+        chosen = Chosen(model, info, images, resolve_device(settings.train.device))
+        metrics = test(chosen, work / "plots/test")
         write_json(work / "metrics/test.json", metrics)
-        report = build_report(settings, work, folder.name)
+        report(settings, work, folder.name)
         write_json(folder / files.METRICS, metrics)
         files.keep(work, folder)
-        write_text(folder / files.REPORT, report)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # it is new
         raise
@@ -60,7 +64,7 @@ def evaluate(
 
 
 def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) -> Params:
-    """The preset under `options`, and over both what is known of the model and its new photographs."""
+    """The preset with `options`, and over both what is known of the model and its new photographs."""
     content = preset().model_dump()
     lay(content, options, "The options")
     content["data"] |= {
@@ -73,11 +77,9 @@ def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) ->
     return params.check(content, "The options")
 
 
-def _read(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
-    """Every photograph that counts, in work/data/images/test, labelled as the model does."""
-    data, raw = work / "data", work / "data/raw.tar"
-    left_out = collect(open_source(settings.data, settings.seed, data), raw, settings.data.skip_unreadable)
-    index = read_index(raw)
+def _label(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
+    """Write data/split.csv with the photographs that count as test images, labelled as the model does."""
+    index = read_index(work / "data/raw.tar")
     if (index["split"] == "test").any():
         index = index[index["split"] == "test"]
         log.info("%d images of its test set", len(index))
@@ -86,22 +88,19 @@ def _read(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
     if unknown:
         raise InputError(
             f"{settings.data.folder}: the model {path} does not know the class {unknown[0]!r} "
-            f"({len(unknown)} such in all): name the folders as its classes, or take them away."
+            f"({len(unknown)} such in all): rename the folders as the model's classes, or remove them."
         )
     seen = _seen(path, index)
-    left_out += [LeftOut("trained on by the model", name) for name in index[seen]["name"]]
     if seen.any():
         log.warning("left out: %d images that the model was trained or chosen on", seen.sum())
+        left_out = [LeftOut("trained on by the model", name) for name in index[seen]["name"]]
+        others = pd.read_csv(work / "data/left_out.csv", dtype=str, keep_default_na=False)
+        write_csv(work / "data/left_out.csv", pd.concat([others, pd.DataFrame(left_out)]))
     index = index[~seen]
     if index.empty:
         raise InputError(f"{settings.data.folder}: the model {path} was trained on all of these images.")
     split = index.assign(split="test", label=index["class"].map(labels))
-    write_csv(data / "left_out.csv", pd.DataFrame(left_out, columns=LeftOut._fields))
-    write_csv(data / "split.csv", split[["name", "label", "class", "split", "sha256"]])
-    rows = split[["name", "label", "class", "split"]]
-    sizes = {"image_size": settings.data.image_size, "seed": settings.seed}
-    augment.build(raw, rows, data / "images", settings=settings.augment, **sizes)
-    raw.unlink()
+    write_csv(work / "data/split.csv", split[["name", "label", "class", "split", "sha256"]])
 
 
 def _seen(path: Path, index: pd.DataFrame) -> pd.Series:

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from carcls.errors import InputError
-from carcls.files import write_text
+from carcls.files import CHECKPOINTS, write_text
 from carcls.params import Params
 
 RESULTS = Path("results")
@@ -25,6 +25,7 @@ KEPT = {  # of it, under these names
     "data/images/test.csv": "test.csv",
     "plots/test/predictions.csv": "predictions.csv",
     "plots/doubts.csv": "doubts.csv",
+    "report/index.html": REPORT,  # last: a results folder with a report is finished
 }
 
 
@@ -63,6 +64,11 @@ def begun(name: str) -> Path:
     if (folder / REPORT).exists():
         raise InputError(f"{folder} is finished, its report is {folder / REPORT}: train under another name.")
     return folder
+
+
+def resumable(folder: Path) -> bool:
+    """Whether the training in `folder` has finished an epoch that a resumed training would continue from."""
+    return any((folder / WORK).glob(f"{CHECKPOINTS}/*")) or any((folder / WORK).glob("models/*"))
 
 
 def read_metrics(folder: Path) -> dict[str, float]:

@@ -16,9 +16,6 @@ from carcls.study import naming
 RESAMPLES = 1000
 BINS = 10
 ATTRIBUTES = ("make", "type", "year")
-SHOWN = 24  # classes that are shown by a picture
-WORST = 6  # classes of the lowest F1 shown
-MISREAD = 3  # wrong answers shown of each
 
 
 def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
@@ -115,39 +112,6 @@ def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     p = frame.pop("p")
     holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax()
     return frame.assign(told=np.select([holm.sort_index() < 0.05, frame.low > 0], ["yes", "alone"], "no"))
-
-
-def spread(classes: Sequence[str]) -> list[str]:
-    """At most SHOWN of `classes`, evenly spaced."""
-    shown = min(SHOWN, len(classes))
-    return [classes[place * len(classes) // shown] for place in range(shown)]
-
-
-def worst(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows of per_class.csv with the lowest F1: WORST classes that have images."""
-    return scores[scores["support"] > 0].sort_values(["f1", "class"]).head(WORST)
-
-
-def misread(answers: pd.DataFrame, class_name: str) -> pd.DataFrame:
-    """The surest wrong answers to images of a class, MISREAD at most."""
-    wrong = answers[(answers.actual == class_name) & (answers.actual != answers.predicted)]
-    return wrong.sort_values(["confidence", "name"], ascending=[False, True]).head(MISREAD)
-
-
-def typical(answers: pd.DataFrame) -> pd.DataFrame:
-    """A right answer a class, the one in the middle by confidence; of at most SHOWN classes."""
-    right = answers[answers.actual == answers.predicted].sort_values(["confidence", "name"])
-    groups = dict(iter(right.groupby("actual")))
-    rows = [groups[name].iloc[len(groups[name]) // 2] for name in spread(sorted(groups))] if groups else []
-    return pd.DataFrame(rows, columns=answers.columns)
-
-
-def looked_at(answers: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """Names of the images whose heat map is shown: the `typical`, and `misread` ones of the `worst`."""
-    names = [*typical(answers)["name"]]
-    for class_name in worst(scores)["class"]:
-        names += misread(answers, class_name)["name"].to_list()
-    return names
 
 
 def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:

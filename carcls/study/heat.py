@@ -1,33 +1,10 @@
 """Heat maps as a table and as pictures: how much each place of an image speaks for a model's answer."""
 
-from collections.abc import Sequence
-
 import cv2
 import matplotlib
 import numpy as np
-import pandas as pd
 
-LEVELS = 255
 OPACITY = 0.7  # of the colours, where it is hottest
-
-
-def table(names: Sequence[str], maps: np.ndarray) -> pd.DataFrame:
-    """Columns name, height, width, levels: `maps` ((n, h, w) in [0, 1]) as 0 to LEVELS, row by row."""
-    levels = np.rint(maps * LEVELS).astype(int)
-    return pd.DataFrame(
-        {
-            "name": list(names),
-            "height": maps.shape[1],
-            "width": maps.shape[2],
-            "levels": [" ".join(map(str, level.ravel())) for level in levels],
-        }
-    )
-
-
-def read(row: dict) -> np.ndarray:
-    """A row of `table` as its map again: float32 (h, w) in [0, 1]."""
-    levels = np.array(row["levels"].split(), np.float32)
-    return levels.reshape(row["height"], row["width"]) / LEVELS
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

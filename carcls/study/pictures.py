@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from carcls.evaluation import heatmap, shown
 from carcls.imageset import images
 from carcls.imageset.archive import ArchiveReader
 from carcls.study import analysis, heat, naming
@@ -21,12 +22,10 @@ def uri(data: bytes, kind: str) -> str:
 
 
 def samples(run: Run) -> list[dict]:
-    """The first image of each class, of at most analysis.SHOWN classes."""
+    """The first image of each class, of at most shown.SHOWN classes."""
     index = run.index(run.shown)
     classes = index.drop_duplicates("label").sort_values("label")["class"].to_list()
-    return [
-        {"class": name, "uri": image} for name, image in _of_classes(run, analysis.spread(classes)).items()
-    ]
+    return [{"class": name, "uri": image} for name, image in _of_classes(run, shown.spread(classes)).items()]
 
 
 def augmented(run: Run) -> list[dict]:
@@ -55,19 +54,18 @@ def augmented(run: Run) -> list[dict]:
 
 def worst(run: Run) -> list[dict]:
     """The classes of the lowest test F1: an image, and the surest wrong answers to others with their heat."""
-    scores = analysis.worst(run.csv("plots/test/per_class.csv"))
+    scores = shown.worst(run.csv("plots/test/per_class.csv"))
     answers = run.csv("plots/test/predictions.csv")
     first = _of_classes(run, scores["class"])
     return [
-        row
-        | {"uri": first.get(row["class"]), "misread": _looks(run, analysis.misread(answers, row["class"]))}
+        row | {"uri": first.get(row["class"]), "misread": _looks(run, shown.misread(answers, row["class"]))}
         for row in scores.to_dict("records")
     ]
 
 
 def right(run: Run) -> list[dict]:
     """A right answer of middling confidence to each class, with its heat."""
-    return _looks(run, analysis.typical(run.csv("plots/test/predictions.csv")))
+    return _looks(run, shown.typical(run.csv("plots/test/predictions.csv")))
 
 
 def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
@@ -79,7 +77,7 @@ def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
         for answer in answers.to_dict("records"):
             row, level = places.loc[answer["name"]], maps.loc[answer["name"]].to_dict()
             image = images.decode(reader.read(row["offset"], row["size"]), answer["name"])
-            looked = heat.overlay(images.resize(image, THUMBNAIL), heat.read(level))
+            looked = heat.overlay(images.resize(image, THUMBNAIL), heatmap.read(level))
             rows.append(
                 answer
                 | {

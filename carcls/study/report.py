@@ -7,12 +7,16 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from safetensors.numpy import load
 
 from carcls.base.seeds import generator
+from carcls.base.variants import cells, variant_name
 from carcls.data.sources.sift import summary
+from carcls.evaluation.attacks import ATTACKS
+from carcls.evaluation.example import read_examples
 from carcls.params import Config, Params
 from carcls.study import analysis, figures, naming, paper, pictures, wording
-from carcls.study.run import ATTACKS, Run
+from carcls.study.run import Run
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
@@ -24,12 +28,12 @@ COPIES = 24  # pictures that are there twice, named of each kind
 def build(params: Params, root: Path = Path("."), name: str | None = None) -> str:
     """The page as HTML text, read from the outputs of the other stages under `root`.
 
-    Of a study it shows every variant that metrics/train holds: the paper's eight in its order, then others by
-    name. With the `name` of a results folder it is about one model, and parts without files are left out: its
-    training, the attack, the labels to doubt. Equal files give equal text. Raises InputError naming the first
-    file that is missing or lacks a key.
+    For a study (`name` is None) it shows all variants: the paper's eight in its order, then the others. With
+    the `name` of a results folder it is about one model, and parts without files are left out: training,
+    attack, label errors. Equal files give equal text. Raises InputError naming the first file that is missing
+    or lacks a key.
     """
-    chosen = f"{params.model.arch}-{params.model.config}"
+    chosen = params.variant
     trained = name is None or (root / f"metrics/train/{chosen}.json").exists()
     run = Run(root, trained)
     parts = {
@@ -48,7 +52,9 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     for path in late:
         if late[path]:
             run.bytes(path)
-    variants = run.variants() if trained else []
+    variants = [chosen] if trained else []
+    if parts["study"]:
+        variants = [variant_name(*cell) for cell in cells(params.model.arch, params.model.config)]
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []
     repeats = _repeats(params, run, variants)
@@ -80,6 +86,14 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         defended=_defended(params, withstood),
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
+
+
+def examples_png(params: Params, root: Path) -> bytes:
+    """Figure 5 as a PNG. Raises InputError when one of its files is missing."""
+    run = Run(root)
+    arrays = load(run.bytes("data/fgsm_examples.safetensors"))
+    examples = read_examples(run.csv("plots/fgsm/examples.csv"), arrays, params.fgsm.epsilon)
+    return figures.png(figures.fgsm_examples(examples))
 
 
 def _environment(run: Run) -> Environment:
@@ -221,7 +235,7 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
     """The answers to what each attack made of the test images; no attack that was not asked for."""
     if not parts["attack"]:
         return {}
-    found = {name: run.csv(f"plots/fgsm/{file}") for name, (_, file) in ATTACKS.items()}
+    found = {name: run.csv(f"plots/fgsm/{kind.file}") for name, kind in ATTACKS.items()}
     return {name: table for name, table in found.items() if len(table)}
 
 
@@ -229,9 +243,7 @@ def _withstood(params: Params, run: Run, variants: list[str]) -> list[dict]:
     """Of each variant its rows of plots/fgsm/variants.csv, by the title of what was done to the images."""
     table = run.csv("plots/fgsm/variants.csv")
     inputs = {"clean": ("fgsm", 0.0)} | {
-        title: (name, params.fgsm.epsilon)
-        for name, (title, _) in ATTACKS.items()
-        if name in set(table.attack)
+        kind.title: (name, params.fgsm.epsilon) for name, kind in ATTACKS.items() if name in set(table.attack)
     }
     rows = []
     for variant in variants:
@@ -259,15 +271,16 @@ def _defended(params: Params, withstood: list[dict]) -> list[dict]:
 def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dict]:
     """`analysis.detection` of each attack, by its title."""
     clean = run.csv("plots/test/predictions.csv").entropy
-    return {
-        ATTACKS[name][0]: analysis.detection(clean, table.entropy, generator(params.seed, "detection", name))
-        for name, table in _attacks(run, parts).items()
-        if name != "apgd"  # which stops where an answer turns, in doubt of necessity
-    }
+    found = {}
+    for name, table in _attacks(run, parts).items():
+        if not ATTACKS[name].stops_early:
+            rng = generator(params.seed, "detection", name)
+            found[ATTACKS[name].title] = analysis.detection(clean, table.entropy, rng)
+    return found
 
 
 def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: dict) -> dict[str, dict]:
-    """`figures`: each figure of figures.py by name, and Figure 5 as the attack drew it."""
+    """`figures`: each figure of figures.py by name, Figure 5 as `examples_png` drew it."""
     scores, test = run.csv("plots/test/per_class.csv"), run.csv("plots/test/predictions.csv")
     classes = scores["class"].to_list()
     drawn = {

@@ -9,21 +9,12 @@ import pandas as pd
 
 from carcls.errors import InputError
 from carcls.imageset import archive
-from carcls.study import paper
 
 TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
-    *("levels", "photograph", "answer", "variant", "attack"),
+    *("levels", "photograph", "answer", "variant", "attack", "class_attacked"),
 )
-
-
-ATTACKS = {  # title, and the file of plots/fgsm with the answers to what it made of the test images
-    "noise": ("Noise", "noise_predictions.csv"),
-    "fgsm": ("FGSM", "predictions.csv"),
-    "pgd": ("PGD", "pgd_predictions.csv"),
-    "apgd": ("APGD", "apgd_predictions.csv"),
-}
 
 
 class Run:
@@ -62,12 +53,6 @@ class Run:
             return self.json(path)[key]
         except KeyError:
             raise InputError(f"{self.root / path} has no {key}; `dvc repro -f` makes it anew.") from None
-
-    def variants(self) -> list[str]:
-        """What metrics/train holds, in the paper's order, then others by name."""
-        found = {path.stem for path in (self.root / "metrics/train").glob("*-*.json")}
-        known = [variant for variant in paper.VARIANTS if variant in found]
-        return known + sorted(found.difference(known))
 
     def tar(self, split: str) -> Path:
         """The archive of a split's images."""

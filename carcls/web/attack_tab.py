@@ -6,18 +6,15 @@ import gradio as gr
 import numpy as np
 
 from carcls.errors import InputError
-from carcls.evaluation.example import STEPS, Kind, Means
+from carcls.evaluation.attacks import ATTACKS, ON_ONE_IMAGE
+from carcls.evaluation.example import STEPS, Means
 from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET
 
 EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
 NOTHING = (None,) * 5  # in the place of pictures
-KINDS = [
-    ("FGSM: one step along the gradient", "fgsm"),
-    ("PGD: many small steps", "pgd"),
-    ("Noise: up or down as a coin falls", "noise"),
-]
+KINDS = [(f"{ATTACKS[name].title}: {ATTACKS[name].description}", name) for name in ON_ONE_IMAGE]
 AWAY = ("any class but the answer", "")
 
 
@@ -50,7 +47,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
     model.change(_targets, [model, target], target, **QUIET)
     kind.change(_options, kind, [stepped, aimed], **QUIET)
 
-    def attack(choice: str | None, path: str | None, kind: Kind, epsilon: float, steps: int, target: str):
+    def attack(choice: str | None, path: str | None, kind: str, epsilon: float, steps: int, target: str):
         try:
             aim = target if target and kind != "noise" else None
             return _attack(choice, path, Means(kind, epsilon, steps, aim), seed)
@@ -85,7 +82,7 @@ def _targets(choice: str | None, chosen: str) -> gr.Dropdown:
     return gr.Dropdown([AWAY, *((name, name) for name in classes)], value=chosen if chosen in classes else "")
 
 
-def _options(kind: Kind) -> tuple[gr.Column, gr.Column]:
+def _options(kind: str) -> tuple[gr.Column, gr.Column]:
     """Only what the attack has: steps, a target."""
     return gr.Column(visible=kind == "pgd"), gr.Column(visible=kind != "noise")
 

@@ -99,7 +99,7 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
     pretrained.change(lambda on: gr.Dropdown(visible=on), pretrained, weights, **EVENT)
     with gr.Row():
         optimizer = gr.Dropdown(
-            ["adamw", "adam", "sgd"], value=train.optimizer, label="Optimizer", min_width=120
+            get_args(params.Optimizer), value=train.optimizer, label="Optimizer", min_width=120
         )
         lr = gr.Number(train.lr, label="Learning rate", min_width=120)
         batch_size = gr.Number(train.batch_size, label="Batch size", precision=0, min_width=120)

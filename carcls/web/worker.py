@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carcls import params
-from carcls.base import startup as process
+from carcls.base.startup import set_up
 from carcls.errors import reported
 from carcls.params import Train
 from carcls.results import folder as files
@@ -29,7 +29,7 @@ PAUSE = 0.2  # seconds between two lines of progress
 
 
 def main() -> None:
-    process.set_up()
+    set_up()
     folder = Path(sys.argv[1])
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_server, daemon=True).start()
@@ -96,4 +96,3 @@ def _progress(recipe: Train) -> type[tqdm]:
 
 if __name__ == "__main__":
     main()
-    process.leave()  # the page says that it has finished once the process is gone

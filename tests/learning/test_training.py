@@ -1,8 +1,10 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import DEVICE, of_the_cpu, shrunken
+from conftest import DEVICE, ROOT, of_the_cpu, shrunken
 from tqdm import tqdm
 
 from carcls.errors import InputError
@@ -167,7 +169,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("frozen_layers", [0, 6])
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_killed_training_goes_on_to_the_same_bytes(sets, frozen_layers, epoch, tmp_path, monkeypatch):
-    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
+    checkpoint = Checkpoint("a", "f", tmp_path)
     recipe = replace(RECIPE, frozen_layers=frozen_layers, epochs=3)
     whole, epochs = fit(sets, frozen_layers, epochs=3)
 
@@ -181,15 +183,11 @@ def test_a_killed_training_goes_on_to_the_same_bytes(sets, frozen_layers, epoch,
                 raise Killed
 
     with pytest.raises(Killed):
-        list(
-            training.fit(
-                build("resnet18", 12, seed=1), *sets, recipe, checkpoint=Checkpoint("a", "f"), bar=Bar
-            )
-        )
+        list(training.fit(build("resnet18", 12, seed=1), *sets, recipe, checkpoint=checkpoint, bar=Bar))
     trained = []
     monkeypatch.setattr(training, "train_epoch", counted(training.train_epoch, trained))
     model = build("resnet18", 12, seed=1)
-    assert list(training.fit(model, *sets, recipe, checkpoint=Checkpoint("a", "f"))) == epochs
+    assert list(training.fit(model, *sets, recipe, checkpoint=checkpoint)) == epochs
     assert len(trained) == 3 - epoch
     for name, tensor in model.cpu().state_dict().items():
         assert torch.equal(tensor, whole.state_dict()[name]), name
@@ -203,13 +201,12 @@ def counted(function, calls):
     return call
 
 
-def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
-    Checkpoint("a", "first").save({"history": []})
-    assert Checkpoint("a", "first").load() == {"history": []}
-    assert Checkpoint("a", "second").load() is None
+def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path):
+    Checkpoint("a", "first", tmp_path).save({"history": []})
+    assert Checkpoint("a", "first", tmp_path).load() == {"history": []}
+    assert Checkpoint("a", "second", tmp_path).load() is None
     (tmp_path / "a.pt").write_bytes(b"PK torn")
-    assert Checkpoint("a", "first").load() is None
+    assert Checkpoint("a", "first", tmp_path).load() is None
 
 
 def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch):
@@ -221,10 +218,17 @@ def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch)
     data.write_text("b")
     assert fingerprint(RECIPE, [data]) != before
     data.write_text("a")
-    code = tmp_path / "loop.py"
-    code.write_text("changed")
-    monkeypatch.setattr(training, "__file__", str(code))
-    assert fingerprint(RECIPE, [data]) != before
+    package = Path(shutil.copytree(ROOT / "carcls", tmp_path / "carcls"))
+    monkeypatch.setattr("carcls.__file__", str(package / "__init__.py"))
+    assert fingerprint(RECIPE, [data]) == before
+    for module, decides in (
+        ("study/report.py", False),
+        ("base/seeds.py", True),
+        ("learning/training.py", True),
+    ):
+        with (package / module).open("a") as code:
+            code.write("# changed")
+        assert (fingerprint(RECIPE, [data]) != before) == decides
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -242,11 +246,10 @@ def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
         fit(sets)
 
 
-def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("carcls.learning.checkpoint.FOLDER", tmp_path)
+def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
     backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
-    cell = variant.prepare(shrunken(), "resnet18", "freeze6", data, ON)
+    cell = variant.prepare(shrunken(), data.parent, "resnet18", "freeze6", ON)
     history = list(cell.fit())
     metrics = cell.metrics(history)
     save_model(tmp_path / "m.safetensors", cell.model, cell.info(history))
@@ -258,10 +261,10 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("config", ["scratch", "pretrained"])
-def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, tmp_path, config):
+def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, config):
     backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
-    cell = variant.prepare(shrunken(), "resnet18", config, data, ON, tmp_path)
+    cell = variant.prepare(shrunken(), data.parent, "resnet18", config, ON)
     first, second, third = cell.repeats(3)
     assert first is cell
     assert {repeat.train for repeat in (second, third)} == {cell.train}

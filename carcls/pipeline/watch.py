@@ -14,23 +14,26 @@ from carcls.data.sources.folder import existing
 from carcls.files import write_text
 from carcls.params import Arch, Params
 
+FOLDER = "data/watched"
 
-def watch_photographs(settings: Params, folder: Path) -> None:
-    """Write `folder`/photographs.txt and beside it the link `photographs`.
+
+def watch_photographs(params: Params, root: Path) -> None:
+    """Write data/watched/photographs.txt and beside it the link `photographs`.
 
     Raises InputError when data.folder is the source and is not there.
     """
-    data = settings.data
+    data, folder = params.data, root / FOLDER
     source = existing(Path(str(data.folder))) if data.source == "folder" else None
     _link(folder / "photographs.txt", {folder / "photographs": source})
 
 
-def watch_weights(settings: Params, folder: Path) -> None:
-    """Write `folder`/weights.txt and beside it a link `weights`/ARCH for every architecture.
+def watch_weights(params: Params, root: Path) -> None:
+    """Write data/watched/weights.txt and beside it a link `weights`/ARCH for every architecture.
 
     Of a file that is not there, the stage that reads it tells.
     """
-    paths = {arch: settings.weights_file(arch) for arch in get_args(Arch)}
+    folder = root / FOLDER
+    paths = {arch: params.weights_file(arch) for arch in get_args(Arch)}
     found = {arch: path if path and path.exists() else None for arch, path in paths.items()}
     _link(folder / "weights.txt", {folder / f"weights/{arch}": path for arch, path in found.items()})
 

@@ -1,0 +1,26 @@
+"""The attacks by name: what the command line, the page, the report and the stages know of each.
+
+`attack.answers` and `attack.attack` run them on an image set, `trial.attempt` on one image. This module
+needs no tensors.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AttackKind:
+    """One attack, or the control that it is compared with."""
+
+    title: str  # in tables and figures
+    file: str  # in plots/fgsm: the predictions on the attacked test images
+    description: str = ""  # on the page; without one it attacks image sets only
+    stops_early: bool = False  # at the first wrong answer, so that the confidence of that answer says nothing
+
+
+ATTACKS = {
+    "noise": AttackKind("Noise", "noise_predictions.csv", "up or down as a coin falls"),
+    "fgsm": AttackKind("FGSM", "predictions.csv", "one step along the gradient"),
+    "pgd": AttackKind("PGD", "pgd_predictions.csv", "many small steps"),
+    "apgd": AttackKind("APGD", "apgd_predictions.csv", stops_early=True),
+}
+ON_ONE_IMAGE = ("fgsm", "pgd", "noise")  # as the command line and the page offer them

@@ -1,0 +1,17 @@
+"""report/index.html: every table and figure on one self-contained page; plots/fgsm/examples.png: Figure 5."""
+
+from pathlib import Path
+
+from carcls.files import write_bytes, write_text
+from carcls.params import Params
+from carcls.study.report import build, examples_png
+
+
+def report(params: Params, root: Path, name: str | None = None) -> None:
+    """Write the page about the study, or about the one model of the results folder `name`.
+
+    Figure 5 is left out where nothing was attacked. Raises InputError as `build`.
+    """
+    if (root / "metrics/fgsm.json").exists():
+        write_bytes(root / "plots/fgsm/examples.png", examples_png(params, root))
+    write_text(root / "report/index.html", build(params, root, name))

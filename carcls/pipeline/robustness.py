@@ -1,0 +1,51 @@
+"""plots/fgsm/variants.csv: every variant on validation originals, clean, with noise and under attack."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from carcls.base.variants import variant_name
+from carcls.evaluation import attack
+from carcls.files import write_csv
+from carcls.learning.device import resolve_device
+from carcls.learning.loading import ArchiveSet, ImageSet
+from carcls.learning.model import check_classes, load_model
+from carcls.params import Params
+
+MOST = 12  # originals of a class: all variants together cost eight times as much as one
+
+
+def robustness(params: Params, root: Path) -> None:
+    """Attack the variants of data/variants.csv; the test set is for the selected variant alone.
+
+    Raises InputError when a model is missing or was trained on other classes.
+    """
+    device = resolve_device(params.train.device)
+    val = ArchiveSet(root / "data/images/val.tar")
+    originals, tables = val.originals(MOST), []
+    cells = pd.read_csv(root / "data/variants.csv").itertuples(index=False)
+    for variant in sorted(variant_name(*cell) for cell in cells):
+        path = root / f"models/{variant}.safetensors"
+        model, info = load_model(path)
+        check_classes(path, info, val.classes)
+        tables.append(_attacked(model, originals, params, device).assign(variant=variant))
+    write_csv(root / "plots/fgsm/variants.csv", pd.concat(tables, ignore_index=True))
+
+
+def _attacked(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
+    """Columns attack, epsilon, images and those of `scores.scores`: a model on `images`.
+
+    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, one for noise, and where
+    params.attack has apgd_steps one for PGD and one for APGD: steps for every variant are many.
+    """
+    epsilon, settings = params.fgsm.epsilon, params.attack
+    if not settings.apgd_steps:
+        settings = settings.model_copy(update={"steps": 0})
+    logits = attack.attack(model, images, sorted({0.0, epsilon, *params.fgsm.sweep}), device)
+    tables = {"fgsm": attack.sweep(logits, images.labels)}
+    for name, answer in attack.answers(model, images, epsilon, settings, device, params.seed).items():
+        tables[name] = attack.sweep({epsilon: answer}, images.labels)
+    named = [table.assign(attack=name, images=len(images)) for name, table in tables.items()]
+    return pd.concat(named, ignore_index=True)

@@ -1,0 +1,38 @@
+"""Possible label errors among the photographs of a results folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from carcls.evaluation.doubts import doubts, features
+from carcls.files import write_csv
+from carcls.imageset.archive import read_index
+from carcls.learning.device import resolve_device
+from carcls.learning.loading import ArchiveSet
+from carcls.learning.model import build, load_backbone
+from carcls.params import Params
+
+
+def label_errors(params: Params, root: Path) -> None:
+    """Write plots/doubts.csv: `doubts` of the training and validation photographs, most suspicious first.
+
+    Their features are those of the backbone that the training started from, which has not seen the labels.
+    Columns split, name (in the archive), photograph, class, answer, given, doubt.
+    """
+    rows, found = [], []
+    device = resolve_device(params.train.device)
+    model = build(params.model.arch, 1, seed=params.seed)
+    load_backbone(model, root / f"data/weights/{params.model.arch}.safetensors")
+    for split in ("train", "val"):
+        images = ArchiveSet(root / f"data/images/{split}.tar")
+        index = read_index(root / f"data/images/{split}.tar")
+        rows.append(index[index["operations"] == ""].assign(split=split))
+        found.append(features(model, images.originals(), device))
+    photographs = pd.concat(rows, ignore_index=True)
+    table = doubts(np.concatenate(found), photographs["label"].to_numpy(), params.seed)
+    of = photographs.loc[table.pop("place"), ["split", "name", "source", "class"]].reset_index(drop=True)
+    names = photographs.drop_duplicates("label").set_index("label")["class"]
+    table["answer"] = names.loc[table["answer"]].to_numpy()
+    table = pd.concat([of.rename(columns={"source": "photograph"}), table], axis=1)
+    write_csv(root / "plots/doubts.csv", table)
