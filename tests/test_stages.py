@@ -19,6 +19,7 @@ import yaml
 from conftest import ROOT, copy_project, run, shrunken, start
 from PIL import Image
 
+from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
 
@@ -204,6 +205,37 @@ def copy_study(study: Path, folder: Path, **train: int) -> Path:
     content["train"] |= train
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     return folder
+
+
+def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monkeypatch):
+    """Params whose sections note which of their keys are read, in a run of each stage."""
+    read: set[str] = set()
+    names: dict[int, str] = {}  # the key of each section, by its identity
+
+    def name_sections(section: params.Section, name: str) -> None:
+        names[id(section)] = name
+        for key, value in section.__dict__.items():
+            for inner in (value, *(value.values() if isinstance(value, dict) else ())):
+                if isinstance(inner, params.Section):
+                    name_sections(inner, f"{name}{key}.")
+
+    def noting(section: params.Section, key: str):
+        value = object.__getattribute__(section, key)
+        if key in type(section).model_fields and not isinstance(value, params.Section):
+            read.add(names.get(id(section), "") + key)
+        return value
+
+    copy = copy_study(study, tmp_path / "copy")
+    settings = params.load(copy / "params.yaml")
+    name_sections(settings, "")
+    monkeypatch.setattr(params, "load", lambda *_: settings)
+    monkeypatch.setattr(params.Section, "__getattribute__", noting)
+    for name, stage in STAGES.items():
+        read.clear()
+        here(copy, name, *(("resnet18", "freeze8")[: len(stage.get("matrix", ()))]))
+        declared = {key.replace("${item.config}", "freeze8") for key in stage["params"]}
+        undeclared = {key for key in read if not any(f"{key}.".startswith(f"{own}.") for own in declared)}
+        assert undeclared - {"configs"} == set(), name
 
 
 def test_the_study_leaves_every_output_of_the_graph(study):

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import ttest_rel
 from sklearn.metrics import f1_score, roc_curve
 
+from carcls.evaluation.shown import looked_at
 from carcls.study import analysis
 
 CARS = ["Audi A5 Coupe 2012", "Audi S4 Sedan 2007", "BMW M3 Coupe 2012", "Jaguar XK XKR 2012", "a bicycle"]
@@ -138,4 +139,4 @@ def test_what_is_looked_at_are_right_answers_and_the_worst_mistakes():
         columns=["name", "actual", "predicted", "confidence"],
     )
     scores = pd.DataFrame({"class": ["a", "b", "c"], "f1": [0.5, 0.0, 0.0], "support": [3, 6, 0]})
-    assert analysis.looked_at(answers, scores) == ["a3", "b5", "b4", "b3"]
+    assert looked_at(answers, scores) == ["a3", "b5", "b4", "b3"]
