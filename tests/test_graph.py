@@ -1,11 +1,16 @@
 """What each key of params.yaml makes DVC run again, by the graph as DVC itself reads it."""
 
+from itertools import product
+
 import networkx as nx
 import pytest
 import yaml
 from conftest import ROOT
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
+
+from carcls.base.variants import ARCHS, CONFIGS, cells, variant_name
+from carcls.study import paper
 
 FROM_TRAIN = {"train", "evaluate", "fgsm", "robustness", "report"}
 FROM_WEIGHTS = {"weights"} | FROM_TRAIN
@@ -85,3 +90,27 @@ def test_a_configuration_trains_its_own_variants_only(graph):
 
 def test_a_change_of_lr_prepares_no_data_and_no_backbone(graph):
     assert not {"download", "split", "augment", "weights@resnet18"} & invalidated(graph, "train.lr")
+
+
+def test_dvc_yaml_names_the_variants_of_the_registry():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    archs, configs = [*ARCHS, "${model.arch}"], [*CONFIGS, "${model.config}"]
+    assert stages["train"]["matrix"] == {"arch": archs, "config": configs}
+    assert stages["weights"]["matrix"] == {"arch": archs}
+    variants = [f"{arch}-{config}" for arch in archs for config in configs]
+    for name, pattern in (
+        ("robustness", "models/{}.safetensors"),
+        ("report", "metrics/train/{}.json"),
+        ("report", "plots/history/{}.csv"),
+    ):
+        assert {pattern.format(variant) for variant in variants} <= set(stages[name]["deps"])
+    for path in ("params.yaml", "presets/paper.yaml"):
+        assert tuple(yaml.safe_load((ROOT / path).read_text())["configs"])[: len(CONFIGS)] == CONFIGS
+    assert list(paper.VARIANTS) == [variant_name(*cell) for cell in cells("resnet18", "scratch")]
+    assert tuple(paper.CONFIGS) == CONFIGS
+
+
+def test_cells_have_each_variant_once_and_the_papers_first():
+    assert cells("resnet34", "freeze8") == list(product(ARCHS, CONFIGS))
+    wider = cells("resnet50", "freeze4")
+    assert len(wider) == len(set(wider)) == 15 and wider[:8] == cells("resnet18", "scratch")
