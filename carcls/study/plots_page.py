@@ -1,6 +1,6 @@
-"""The page that `dvc plots` fills in, with Vega inside instead of three scripts from the network.
+"""The HTML template of `dvc plots`, with Vega embedded, so that the page needs no network.
 
-Run as `python -m carcls.study.plots_page PATH`; PATH is what DVC's option plots.html_template names.
+`python -m carcls.study.plots_page PATH` writes it to PATH, to which DVC's option plots.html_template points.
 """
 
 import sys
@@ -10,7 +10,7 @@ import vl_convert
 
 from carcls.files import write_text
 
-VEGA_LITE = "5.21"  # the language of .dvc/plots/*.json
+VEGA_LITE = "5.21"  # draws .dvc/plots/*.json and DVC's built-in templates
 # SVG is sharp on paper, and its text can be searched
 EMBED = "window.vegaEmbed = (element, spec) => vegaEmbed(element, spec, {renderer: 'svg'});"
 PAGE = """<!DOCTYPE html>
@@ -23,7 +23,7 @@ PAGE = """<!DOCTYPE html>
 <style>
 body { margin: 24px; font-family: Helvetica, Arial, sans-serif; }
 body > div { margin: 0 0 32px; overflow-x: auto; }
-/* pictures: DVC sets them side by side, cut off at the edge of the window */
+/* DVC places images side by side and clips them at the window's edge */
 div:has(> img) { display: block !important; border: 0 !important; margin: 0 !important; }
 div:has(> div > img) { border: 0 !important; }
 img { width: 1100px; max-width: none; height: auto; }
@@ -40,7 +40,7 @@ img { width: 1100px; max-width: none; height: auto; }
 
 
 def page() -> str:
-    """DVC's template: {plot_divs} and {refresh_tag} are for DVC to fill in."""
+    """The template as HTML text; DVC replaces {plot_divs} and {refresh_tag}."""
     bundle = vl_convert.javascript_bundle(EMBED, vl_version=VEGA_LITE)
     return PAGE.replace("{bundle}", bundle.replace("</script", "<\\/script"))
 
