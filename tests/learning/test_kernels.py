@@ -33,7 +33,7 @@ def layer_of(**settings):
 
 
 def test_a_convolution_inside_is_filtered_and_the_same_outside(avx2, calls):
-    layer, images = layer_of(), torch.randn(8, 128, 8, 8)
+    layer, images = layer_of(), torch.randn(32, 128, 8, 8)
     with kernels.applied(CPU, torch.float32):
         filtered = layer(images)
     assert len(calls) == 1
@@ -58,23 +58,23 @@ def test_where_it_was_not_measured_everything_is_plain(
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     with kernels.applied(torch.device(device), precision):
-        layer_of()(torch.zeros(8, 128, 8, 8))
+        layer_of()(torch.zeros(32, 128, 8, 8))
     assert calls == []
 
 
 @pytest.mark.parametrize(
     ("other", "images"),
     [
-        ({"bias": True}, 8),
-        ({"groups": 2}, 8),
-        ({"padding": 0}, 8),
-        ({"padding": "same"}, 8),
-        ({"dilation": 2}, 8),
-        ({"stride": 2}, 8),
-        ({"kernel_size": 1}, 8),
-        ({"padding_mode": "circular"}, 8),
-        ({"out_channels": 64}, 8),  # transforming the tiles would cost more than is saved
-        ({}, 7),  # transforming the kernels would
+        ({"bias": True}, 32),
+        ({"groups": 2}, 32),
+        ({"padding": 0}, 32),
+        ({"padding": "same"}, 32),
+        ({"dilation": 2}, 32),
+        ({"stride": 2}, 32),
+        ({"kernel_size": 1}, 32),
+        ({"padding_mode": "circular"}, 32),
+        ({"out_channels": 64}, 32),  # transforming the tiles would cost more than is saved
+        ({}, 8),  # transforming the kernels would
     ],
 )
 def test_other_convolutions_are_plain(other, images, avx2, calls):
@@ -83,21 +83,35 @@ def test_other_convolutions_are_plain(other, images, avx2, calls):
     assert calls == []
 
 
-def test_what_takes_no_gradient_is_plain(avx2, calls):
-    with kernels.applied(CPU, torch.float32), torch.no_grad():
-        layer_of()(torch.zeros(8, 128, 8, 8))
+def test_a_layer_whose_tiles_take_too_much_memory_is_plain(avx2, calls, monkeypatch):
+    monkeypatch.setattr(kernels, "MAX_BYTES", 2**20)
+    with kernels.applied(CPU, torch.float32):
+        layer_of()(torch.zeros(32, 128, 8, 8))
     assert calls == []
 
 
-def test_functional_conv2d_with_keywords_is_plain_and_right(avx2, calls):
-    images, weight = torch.randn(1, 2, 4, 4), torch.randn(2, 2, 3, 3)
+@pytest.mark.parametrize(("size", "side"), [(8, 4), (6, 3), (2, None)])
+def test_tiles_are_chosen_for_the_size_of_the_image(size, side):
+    images, weight = torch.zeros(256, 128, size, size), torch.zeros(128, 128, 3, 3)
+    assert kernels._best_side(images, weight) == side
+
+
+def test_what_takes_no_gradient_is_plain(avx2, calls):
+    with kernels.applied(CPU, torch.float32), torch.no_grad():
+        layer_of()(torch.zeros(32, 128, 8, 8))
+    assert calls == []
+
+
+def test_a_call_with_keywords_is_plain(avx2, calls):
+    given = {"input": torch.ones(32, 128, 8, 8), "weight": torch.ones(128, 128, 3, 3), "padding": (1, 1)}
     with kernels.applied(CPU, torch.float32):
-        output = functional.conv2d(input=images, weight=weight, padding=1)
-    assert torch.equal(output, functional.conv2d(images, weight, padding=1)) and calls == []
+        output = functional.conv2d(**given, stride=(1, 1), dilation=(1, 1))
+    assert output[0, 0, 4, 4] == 128 * 9 and calls == []
 
 
 def test_a_whole_model_keeps_its_gradients(avx2, calls):
-    model, images = build("resnet18", 3, seed=1), torch.rand(32, 3, 64, 64)
+    model = build("resnet18", 3, seed=1)
+    images = torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 
     def gradients():
         model.zero_grad()
@@ -106,9 +120,10 @@ def test_a_whole_model_keeps_its_gradients(avx2, calls):
 
     with kernels.applied(CPU, torch.float32):
         filtered = gradients()
-    assert len(calls) == 9  # of layer2 to layer4, all but the first convolution of each
+    assert len(calls) == 3  # of layer2, all but the first convolution
     for name, gradient in gradients().items():
-        assert (filtered[name] - gradient).norm() <= 1e-3 * gradient.norm(), name
+        # rounding decides whether a ReLU passes a value near 0
+        assert (filtered[name] - gradient).norm() <= 0.02 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -129,7 +144,7 @@ def test_fit_uses_them_in_training_alone(fast, avx2, calls):
         precision=torch.float32,
         seed=1,
     )
-    of_training = 9 if fast else 0  # convolutions of an epoch's one batch
+    of_training = 3 if fast else 0  # convolutions of an epoch's one batch
     for number, _ in enumerate(training.fit(model, images, images, recipe, fast_kernels=fast), 1):
         assert len(calls) == of_training * number  # none in validation
         model(torch.zeros(32, 3, size, size))  # between epochs the caller's model is plain
