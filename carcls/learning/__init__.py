@@ -6,8 +6,8 @@ From the ground up: a module imports only those before it.
     heartbeat     machines that train together hear each other
     distributed   several processes that train one model
     loading       image sets as tensors
-    winograd      the 3 x 3 convolution with fewer multiplications
-    convolution   the 3 x 3 convolution, by the fastest way there is on the CPU
+    winograd      3 x 3 convolutions with fewer multiplications
+    kernels       where training computes convolutions by winograd
     model         ResNets, which of their layers are frozen, and the files they are kept in
     perturbation  pixels moved against a model
     checkpoint    where a killed training goes on

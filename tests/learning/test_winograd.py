@@ -29,7 +29,7 @@ def test_it_is_the_convolution_and_its_gradients(side, size):
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_only_the_gradient_that_is_asked_for_is_made(frozen):
+def test_only_the_gradient_that_is_asked_for_is_computed(frozen):
     images, weight = torch.ones(1, 2, 4, 4), torch.ones(2, 2, 3, 3)
     leaves = [images, weight]
     leaves[1 - frozen].requires_grad_()
