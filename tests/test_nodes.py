@@ -14,6 +14,7 @@ from conftest import copy_project, on_several_machines
 
 HISTORY = "plots/history/resnet18-scratch.csv"
 STAGE = ("-m", "stages.train", "resnet18", "scratch")
+LOST = "error: Another process of this training has ended or does not answer"
 # training all layers amplifies the rounding of a sum taken in another order: hence the small steps
 CHANGES = {("train", "optimizer"): "sgd", ("train", "lr"): 1e-6}
 
@@ -144,7 +145,7 @@ def test_a_machine_whose_training_stops_ends_the_other(machines, data):
     wait_for_an_epoch(machines[0], "log")
     trainings[1].terminate()
     assert ended(machines[0], trainings[0], "log", within=60) == 1
-    assert "error: Another process of this training has ended" in machines[0].said("log")
+    assert LOST in machines[0].said("log")
 
 
 def test_a_machine_that_is_cut_off_ends_the_other_and_both_go_on(machines, data):
@@ -155,11 +156,8 @@ def test_a_machine_that_is_cut_off_ends_the_other_and_both_go_on(machines, data)
     machines[1].plug("down")
     cut = time.monotonic()
     for machine, training in zip(machines, trainings, strict=True):
-        assert ended(machine, training, "cut", within=60 - (time.monotonic() - cut)) == 1
-        other = 1 - machine.rank
-        assert f"Nothing was heard for 30 seconds of the machine with --node-rank={other}" in machine.said(
-            "cut"
-        )
+        assert ended(machine, training, "cut", within=300 - (time.monotonic() - cut)) == 1
+        assert machine.said("cut").count("error:") == machine.said("cut").count(LOST) == 1
     done = epochs(machines[0])
     assert 0 < done < 40
 

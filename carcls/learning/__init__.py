@@ -3,7 +3,6 @@
 From the ground up: a module imports only those before it.
 
     device        where tensors are computed, in which precision, from which random numbers
-    heartbeat     machines that train together hear each other
     distributed   several processes that train one model
     loading       image sets as tensors
     winograd      3 x 3 convolutions with fewer multiplications

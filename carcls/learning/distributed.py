@@ -10,19 +10,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.distributed.run import main as torchrun
 from torch.nn.parallel import DistributedDataParallel
 
 from carcls.errors import InputError
-from carcls.learning.heartbeat import heartbeat
 
 T = TypeVar("T")
+# How long a process waits for the others in a collective operation. Nothing else ends the processes of a
+# machine that is cut off, which should take at most five minutes. On the other hand a process may be late by
+# what it alone does, or does more slowly: load or save a checkpoint, read images, validate, compute the
+# features of frozen layers. Four minutes is the longest that leaves time for the processes to end.
+TIMEOUT = timedelta(minutes=4)
+LEAD = 5  # seconds that torchrun has to end this process after another process of this machine has failed
 
 
 def launched() -> bool:
@@ -31,33 +38,31 @@ def launched() -> bool:
 
 
 def launch(processes: int, module: str, *arguments: str) -> None:
-    """Run `python -m module arguments` in `processes` processes of this machine, as torchrun does.
+    """Run `python -m module arguments` in `processes` processes of this machine by torchrun.
 
-    Ends this process with the status of the first one that fails; that one has said why.
+    Exits with the status of the first process that fails, which has printed its own message, or with 128 plus
+    the number of the signal that ended this process.
     """
     threads = max(1, torch.get_num_threads() // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        run_id="carcls",
-    )
-    # the process that fails says why; what its launcher adds is about the launcher
+    # the failed process prints the reason; torchrun's log is only about torchrun
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
+        torchrun(["--standalone", f"--nproc-per-node={processes}", "--module", module, *arguments])
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode)
+    except SignalException as error:  # torchrun has ended the processes
+        sys.exit(128 + error.sigval)
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """Inside, this process is one of those that torchrun started, if it did; yields the device to work on."""
+    """Join the process group if torchrun started this process; yields the device to compute on.
+
+    Raises InputError when another process has ended or has not answered for TIMEOUT (Gloo). With NCCL,
+    PyTorch's watchdog aborts the process after TIMEOUT and logs the operation that it was waiting for.
+    """
     if not launched():
         yield device
         return
@@ -65,23 +70,24 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        with heartbeat():
-            yield device
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        yield device
     except RuntimeError as error:
-        if "gloo" not in str(error):  # which has no class of its own for it
+        if "gloo" not in str(error):  # Gloo has no exception class of its own
             raise
+        time.sleep(LEAD)
         raise InputError(
-            "Another process of this training has ended: see what it said, then start the training again; it "
-            "goes on after the last finished epoch."
+            "Another process of this training has ended or does not answer: check its output, its machine "
+            "and the network, then start the training again; it continues after the last completed epoch."
         ) from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _end_with_parent() -> None:
-    """A launcher that was killed cannot end its processes: they watch it."""
+    """End this process when its parent has ended: torchrun, killed by SIGKILL, does not end its processes."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -124,16 +130,17 @@ def from_main(value: T) -> T:
 
 
 def parallel(trained: nn.Module) -> nn.Module:
-    """`trained`, its gradients averaged over the processes, its BatchNorm statistics taken over all of them.
+    """`trained`, with its gradients averaged and its BatchNorm statistics computed over all processes.
 
-    The layers stay those of `trained`, so that its state dict holds what this one learns.
+    The BatchNorm layers of `trained` are replaced in place, by layers that share their parameters and
+    buffers: its state dict keeps its names and holds what the returned module learns.
     """
     if size() == 1:
         return trained
-    for module in list(trained.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, SyncBatchNorm.like(child))
+    if next(trained.parameters()).device.type == "cuda":
+        trained = nn.SyncBatchNorm.convert_sync_batchnorm(trained)
+    else:
+        _convert_on_cpu(trained)
     return DistributedDataParallel(trained)
 
 
@@ -142,17 +149,25 @@ def alone(trained: nn.Module) -> nn.Module:
     return trained.module if isinstance(trained, DistributedDataParallel) else trained
 
 
-class SyncBatchNorm(nn.BatchNorm2d):
-    """BatchNorm over the batch of all processes. torch.nn.SyncBatchNorm is the same for CUDA alone."""
+def _convert_on_cpu(trained: nn.Module) -> None:
+    for module in list(trained.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, CPUSyncBatchNorm.like(child))
+
+
+class CPUSyncBatchNorm(nn.BatchNorm2d):
+    """torch.nn.SyncBatchNorm for the CPU, where torch 2.15 raises ValueError in training."""
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm2d) -> "SyncBatchNorm":
-        """One that shares the parameters and buffers of `norm`."""
-        synced = cls(norm.num_features, norm.eps, norm.momentum)
+    def like(cls, norm: nn.BatchNorm2d) -> "CPUSyncBatchNorm":
+        """A layer that shares the parameters and buffers of `norm`."""
+        synced = cls(norm.num_features)
         synced.__dict__.update(norm.__dict__)
         return synced
 
     def forward(self, input: Tensor) -> Tensor:
+        """`input` and the result are (N, C, H, W) of one dtype; N may differ between processes."""
         if not self.training:
             return super().forward(input)
         wide = input.float()

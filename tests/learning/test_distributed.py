@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from conftest import ROOT
@@ -59,24 +61,33 @@ def trained(data: Path, device: torch.device, frozen_layers: int, lr: float, att
     return {"processes": len(everyone), "rank": distributed.rank(), "epochs": epochs, "sums": sums}
 
 
-def launch(folder: Path, script: str, *arguments: object) -> subprocess.CompletedProcess:
+def start(folder: Path, script: str, *arguments: object) -> subprocess.Popen:
+    """`script`, in two processes that `distributed.launch` starts."""
     (folder / "script.py").write_text(script)
     code = "import sys; from carcls.learning.distributed import launch; launch(2, 'script', *sys.argv[1:])"
     path = (ROOT, ROOT / "tests", Path(__file__).parent, folder)
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def launch(folder: Path, script: str, *arguments: object) -> tuple[int, str]:
+    """The exit status of the launch, and what it and its processes printed to stderr."""
+    with start(folder, script, *arguments) as process:
+        _, errors = process.communicate()
+    return process.returncode, errors
 
 
 @pytest.fixture(scope="module")
 def by_two(data, tmp_path_factory) -> dict[tuple, dict]:
     """What two processes come to in each of CASES."""
     folder = tmp_path_factory.mktemp("by_two")
-    ended = launch(folder, SCRIPT, data, folder / "two.json")
-    assert ended.returncode == 0, ended.stderr
+    status, errors = launch(folder, SCRIPT, data, folder / "two.json")
+    assert status == 0, errors
     return dict(zip(CASES, json.loads((folder / "two.json").read_text()), strict=True))
 
 
@@ -93,18 +104,57 @@ def test_two_processes_train_as_one_does(data, by_two, case):
         assert two["sums"] == pytest.approx(one["sums"], rel=1e-4, abs=1e-4)
 
 
-def test_a_process_that_fails_ends_the_launch_with_its_status_and_nothing_more_to_read(tmp_path):
-    # one write a line: those of two processes do not mix
-    ended = launch(tmp_path, "import os, sys; os.write(2, b'error: one sentence\\n'); sys.exit(1)")
-    assert ended.returncode == 1
-    assert set(ended.stderr.splitlines()) == {"error: one sentence"}
+# argument: what the second process does while the first waits for it
+PAIR = """
+import os, time
+from datetime import timedelta
+import torch
+from carcls.errors import InputError, reported
+from carcls.learning import distributed
+
+distributed.TIMEOUT = timedelta(seconds={timeout})
+with reported(), distributed.joined(torch.device("cpu")):
+    distributed.gather(0)
+    os.write(1, b"%d\\n" % os.getpid())  # one write a line: those of two processes do not mix
+    if not distributed.is_main():
+        {second}
+    distributed.gather(0)
+"""
+
+
+def test_the_message_of_a_process_that_fails_is_all_there_is_to_read(tmp_path):
+    fails = PAIR.format(timeout=60, second='raise InputError("one sentence")')
+    assert launch(tmp_path, fails) == (1, "error: one sentence\n")
+
+
+def test_the_launch_has_the_status_of_the_process_that_fails(tmp_path):
+    assert launch(tmp_path, PAIR.format(timeout=60, second="os._exit(3)")) == (3, "")
+
+
+def test_a_process_that_does_not_answer_ends_the_others(tmp_path):
+    status, errors = launch(tmp_path, PAIR.format(timeout=1, second="time.sleep(600)"))
+    assert status == 1
+    assert errors.startswith("error: Another process of this training has ended or does not answer")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_launch_that_is_ended_ends_its_processes(tmp_path, number, status):
+    with start(tmp_path, PAIR.format(timeout=60, second="time.sleep(600)")) as launcher:
+        started = [psutil.Process(int(launcher.stdout.readline())) for _ in range(2)]
+        launcher.send_signal(number)
+        assert launcher.wait(60) == status
+        assert not psutil.wait_procs(started, 60)[1]
+        assert "Traceback" not in launcher.stderr.read()
 
 
 def test_batchnorm_over_one_process_is_batchnorm():
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         expected, norm = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
-        synced = distributed.SyncBatchNorm.like(norm)
+        synced = distributed.CPUSyncBatchNorm.like(norm)
         images = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0)) * 3 + 1
         first, second = images.clone().requires_grad_(), images.clone().requires_grad_()
         weight = torch.arange(25.0).view(5, 5)
