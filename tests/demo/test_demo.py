@@ -72,14 +72,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     assert all(once[name].data != other[name].data for name in once)
 
 
-def test_any_number_of_processes_draws_the_same_pictures(monkeypatch):
-    alone = pictures(TARGET[:3])
-    monkeypatch.setattr("carcls.demo.photographs.FEW", 0)
-    monkeypatch.setattr("carcls.base.startup.cores", lambda: 2)
-    shared = pictures(TARGET[:3])
-    assert list(shared.items()) == list(alone.items())
-
-
 def test_more_classes_or_pictures_change_no_other_picture():
     few = pictures(TARGET[3:5], train=2, test=1)
     for more in (pictures(TARGET, train=2, test=1), pictures(TARGET[3:5], train=5, test=4)):

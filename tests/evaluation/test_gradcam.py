@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from carcls.demo import photographs as demo
+from carcls.evaluation import heatmap
 from carcls.evaluation.gradcam import heat
 from carcls.imageset import images
 from carcls.learning.model import build, normalise
@@ -60,9 +61,9 @@ def test_equal_pictures_give_equal_bytes(model, cars):
     drawn = []
     for _ in range(2):
         maps = heat(model, cars, torch.zeros(len(cars), dtype=torch.int64), CPU).numpy()
-        rows = drawing.table([str(place) for place in range(len(maps))], maps)
+        rows = heatmap.table([str(place) for place in range(len(maps))], maps)
         image = cars[0].permute(1, 2, 0).numpy()
-        drawn.append((rows.to_csv(), drawing.overlay(image, drawing.read(rows.iloc[0])).tobytes()))
+        drawn.append((rows.to_csv(), drawing.overlay(image, heatmap.read(rows.iloc[0])).tobytes()))
     assert drawn[0] == drawn[1]
 
 
@@ -70,5 +71,5 @@ def test_an_image_without_heat_is_grey_and_a_map_is_read_as_it_was(rng):
     image = rng.integers(0, 256, (20, 30, 3), np.uint8)
     cold = drawing.overlay(image, np.zeros((2, 3)))
     assert (cold == cold[..., :1]).all() and np.abs(cold[..., 0] - image.mean(2)).max() <= 0.5
-    maps = np.round(rng.random((1, 2, 3)) * drawing.LEVELS) / drawing.LEVELS
-    assert np.allclose(drawing.read(drawing.table(["a"], maps).iloc[0]), maps[0])
+    maps = np.round(rng.random((1, 2, 3)) * heatmap.LEVELS) / heatmap.LEVELS
+    assert np.allclose(heatmap.read(heatmap.table(["a"], maps).iloc[0]), maps[0])
