@@ -215,9 +215,10 @@ def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monke
     def name_sections(section: params.Section, name: str) -> None:
         names[id(section)] = name
         for key, value in section.__dict__.items():
-            for inner in (value, *(value.values() if isinstance(value, dict) else ())):
-                if isinstance(inner, params.Section):
-                    name_sections(inner, f"{name}{key}.")
+            inner = {f"{key}.{item}": each for item, each in value.items()} if isinstance(value, dict) else {}
+            for path, each in ({key: value} | inner).items():
+                if isinstance(each, params.Section):
+                    name_sections(each, f"{name}{path}.")
 
     def noting(section: params.Section, key: str):
         value = object.__getattribute__(section, key)
