@@ -96,11 +96,10 @@ def walk(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) 
         try:
             if entry.is_dir():
                 yield from walk(folder, path, above | {real})
-                continue
-            error = None if entry.is_file() else _no_file(entry)
-        except OSError as fault:  # of a link
-            error = fault
-        yield Found(path, None if is_system(path) else error)
+            else:
+                yield Found(path, None if entry.is_file() or is_system(path) else _no_file(entry))
+        except OSError as error:  # of a link
+            yield Found(path, None if is_system(path) else error)
 
 
 def _no_file(entry: os.DirEntry) -> OSError | None:
