@@ -160,6 +160,27 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
     assert [int(row.split()[0]) for row in rows] == list(range(1, 13))
 
 
+def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, pictures, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "linked").symlink_to(pictures)
+    (folder / "up").symlink_to(".")
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    (folder / "self.jpg").symlink_to("self.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(model), str(folder), "--csv", "--top", "1"])
+    output, left_out = capsys.readouterr()
+    answered = [row["image"].removeprefix(f"{folder}/linked/") for row in csv.DictReader(output.splitlines())]
+    assert answered == ["a.jpg", "d.jpg", "more/b.jpg", "more/c.jpg"]
+    assert ended.value.code.splitlines() == [
+        f"error: {folder}/gone cannot be read: No such file or directory.",
+        f"error: {folder}/pipe.jpg cannot be read: it is not a regular file.",
+        f"error: {folder}/self.jpg cannot be read: Too many levels of symbolic links.",
+    ]
+    assert "left out: 1 .txt" in left_out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

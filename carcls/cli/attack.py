@@ -17,7 +17,9 @@ def run(arguments: argparse.Namespace) -> None:
     from carcls.study.figures import fgsm_examples, png
     from carcls.study.wording import score
 
-    paths = files(arguments.images)
+    paths, unreadable = files(arguments.images)
+    if unreadable:
+        raise unreadable[0]
     if len(paths) > MOST:
         raise InputError(f"The figure has a row a picture, {MOST} at most: name fewer than {len(paths)}.")
     if arguments.steps is not None and arguments.attack != "pgd":

@@ -32,10 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     set_up()
     classifier = Classifier.load(arguments.model)
-    refused, told, rows = [], [], csv.writer(sys.stdout, lineterminator="\n")
+    paths, unreadable = files(arguments.images)
+    refused = [printable(str(error)) for error in unreadable]
+    told, rows = [], csv.writer(sys.stdout, lineterminator="\n")
     if arguments.csv:
         rows.writerow(["image", "rank", "class", "probability"])
-    for path, answer in _answers(classifier, files(arguments.images), arguments.top, arguments.look):
+    for path, answer in _answers(classifier, paths, arguments.top, arguments.look):
         if isinstance(answer, InputError):
             refused.append(printable(str(answer)))
         elif arguments.json:

@@ -2,6 +2,8 @@
 
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 
 import cv2
@@ -45,6 +47,10 @@ NEEDS_HEIC = "HEIC is read with the package pillow-heif: run `pip install 'carcl
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM, HEIC"
 MAX_PIXELS = 250_000_000  # a 50,000 x 50,000 bomb must not get past; the largest telephones make 200 million
 ORIENTATION = 0x0112  # EXIF's tag
+XMP_ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
+PNG_XMP = b"XML:com.adobe.xmp\0"  # starts the iTXt chunk that holds the XMP
+GIF_XMP = b"XMP DataXMP"  # starts the application extension that holds the XMP
+MAX_XMP = 2**24  # bytes of decompressed XMP that are searched
 HASH_SIZE = 12  # of a side of `fingerprint`, in bits
 
 
@@ -54,8 +60,9 @@ def suffixes() -> frozenset[str]:
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """The image in `data` as uint8 RGB of shape (height, width, 3), turned upright by its EXIF orientation.
+    """The image in `data` as uint8 RGB of shape (height, width, 3), turned upright.
 
+    The orientation is the one in EXIF, or the one in XMP if EXIF has none, as in Pillow's exif_transpose.
     JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM and, with the extra heic, HEIC in any colour mode, told by its
     content; the first picture of several; transparency is laid over white. What is odd beside the pixels,
     such as broken EXIF, is passed over. Raises InputError, naming `name`, when it is none of these, damaged
@@ -70,6 +77,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
             formats += ("HEIF",)
         with Image.open(io.BytesIO(_without_notes(data)), formats=formats) as image:
             _check_size(image.width, image.height)
+            _add_xmp_orientation(image, data)
             return _turned(np.asarray(_rgb(image)), image)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
@@ -97,11 +105,13 @@ def _jpeg(data: bytes) -> np.ndarray:
         image = imdecode(data)
         try:
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
+                _add_xmp_orientation(header, data)
                 return _turned(image, header)
         except Exception:  # what it says of itself may be broken; its pixels are not
             return image
     simplejpeg.decode_jpeg(data, "CMYK")  # finds damage; for the colours Pillow knows what Adobe inverts
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as inks:
+        _add_xmp_orientation(inks, data)
         return _turned(np.asarray(inks.convert("RGB")), inks)
 
 
@@ -122,17 +132,75 @@ def _without_notes(data: bytes) -> bytes:
     """A PNG without what is beside its pixels: Pillow refuses one for a long or damaged comment."""
     if not data.startswith(PNG):
         return data
-    kept, start = [PNG], len(PNG)
-    while start < len(data):
-        length, kind = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8]
-        end = start + 12 + length
-        sound = zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
-        if kind in PNG_PIXELS or (kind == b"eXIf" and sound):
-            kept.append(data[start:end])
+    kept = [PNG]
+    for kind, chunk in _chunks(data):
+        if kind in PNG_PIXELS or (kind == b"eXIf" and _is_sound(chunk)):
+            kept.append(chunk)
         elif not kind.isalpha():  # no chunk: the file is damaged, which Pillow is to find
             return data
-        start = end
     return b"".join(kept)
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The type of each chunk, and all its bytes: length, type, content, checksum."""
+    start = len(PNG)
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4])
+        yield png[start + 4 : start + 8], png[start:end]
+        start = end
+
+
+def _is_sound(chunk: bytes) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+
+
+def _add_xmp_orientation(image: Image.Image, data: bytes) -> None:
+    """Add the orientation in XMP to the EXIF of `image`, if EXIF has none.
+
+    Call it before the pixels are loaded: Pillow transposes a TIFF while it loads it. Pillow itself finds the
+    usual spelling in most formats, but not in a PNG without its notes, in a GIF, or in other valid XML.
+    """
+    with suppress(Exception):  # broken EXIF raises in the first call only; the second returns what was read
+        image.getexif()
+    exif = image.getexif()
+    if ORIENTATION in exif or image.format == "HEIF":  # libheif has turned the pixels, whatever XMP says
+        return
+    with suppress(Exception):  # broken XMP: as many kinds as there are ways to break it
+        orientation = _xmp_orientation(_xmp(image, data))
+        if orientation:
+            exif[ORIENTATION] = orientation
+
+
+def _xmp(image: Image.Image, data: bytes) -> bytes:
+    """The XMP packet of `image`; b"" if it has none. Raises an error of any type for a damaged one."""
+    if image.format == "PNG":
+        return next(filter(None, map(_png_xmp, _chunks(data))), b"")
+    if image.format == "GIF":
+        return data.partition(GIF_XMP)[2].partition(b"<?xpacket end")[0]
+    xmp = image.info.get("xmp", b"")
+    return xmp.encode() if isinstance(xmp, str) else xmp  # text: a TIFF whose tag has the type ASCII
+
+
+def _png_xmp(chunk: tuple[bytes, bytes]) -> bytes:
+    kind, data = chunk
+    if kind != b"iTXt" or not data.startswith(PNG_XMP, 8) or not _is_sound(data):
+        return b""
+    flags = data[8 + len(PNG_XMP) : -4]
+    _, _, text = flags[2:].split(b"\0", 2)  # language, translated keyword
+    return zlib.decompressobj().decompress(text, MAX_XMP) if flags[0] else text
+
+
+def _xmp_orientation(xmp: bytes) -> int | None:
+    """tiff:Orientation as an attribute or an element. Raises ParseError for broken XML."""
+    if not xmp:
+        return None
+    from xml.etree import ElementTree  # few images have XMP and no orientation in EXIF
+
+    for element in ElementTree.fromstring(xmp.rstrip(b"\0 \n")).iter():
+        value = element.text if element.tag == XMP_ORIENTATION else element.get(XMP_ORIENTATION)
+        if value:
+            return int(value)
+    return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -149,12 +217,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _turned(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """`pixels` as the orientation of `image` says they are to be seen, where it can be read."""
-    try:
-        orientation = image.getexif().get(ORIENTATION)
-    except Exception:  # broken EXIF: as many kinds as there are ways to break it
-        return pixels
-    match orientation:
+    """`pixels` as the orientation of `image` says they are to be seen."""
+    match image.getexif().get(ORIENTATION):
         case 2:
             pixels = pixels[:, ::-1]
         case 3:

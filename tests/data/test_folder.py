@@ -71,10 +71,24 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_named(tmp_path):
         assert text.startswith(f"data.folder: {tmp_path / name} {words}") and "class folders" in text
 
 
-def test_a_dangling_link_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["B/2.jpg", "C"])
+def test_a_dangling_link_is_named(tmp_path, name):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
-    (tmp_path / "B" / "2.jpg").symlink_to("nowhere.jpg")
-    assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (No such file or directory)" in sentence(tmp_path)
+    (tmp_path / name).symlink_to("nowhere")
+    assert f"{tmp_path / name} cannot be read (No such file or directory)" in sentence(tmp_path)
+
+
+def test_a_link_to_itself_is_named(tmp_path):
+    write(tmp_path, "A/1.jpg", "B/1.jpg")
+    (tmp_path / "C").symlink_to("C")
+    assert f"{tmp_path / 'C'} cannot be read (Too many levels of symbolic links)" in sentence(tmp_path)
+
+
+def test_a_dangling_link_that_is_hidden_is_left_out(tmp_path):
+    write(tmp_path, "A/1.jpg", "B/1.jpg")
+    (tmp_path / "A" / ".#1.jpg").symlink_to("user@host.1")  # as Emacs locks a file
+    source = open_folder(tmp_path)
+    assert source.total == 2 and source.left_out == [("hidden", "A/.#1.jpg")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -88,7 +102,9 @@ def test_what_may_not_be_read_is_named(tmp_path, path):
         (tmp_path / path).chmod(0o700)
 
 
-def test_a_pipe_is_not_read(tmp_path):
+def test_a_pipe_is_named_if_it_is_called_like_a_photograph(tmp_path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
-    os.mkfifo(tmp_path / "B" / "2.jpg")
+    os.mkfifo(tmp_path / "B" / "pipe")
     assert open_folder(tmp_path).total == 2
+    os.mkfifo(tmp_path / "B" / "2.jpg")
+    assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (it is not a regular file)" in sentence(tmp_path)

@@ -265,12 +265,42 @@ def test_a_damaged_zip_is_named(tmp_path):
         assert text.startswith(f"{path} is damaged (") and text.endswith("delete it and run again.")
 
 
-@pytest.mark.parametrize("name", ["/etc/1.jpg", "A/../../1.jpg", "..\\1.jpg", "C:\\1.jpg"])
+@pytest.mark.parametrize(
+    "name", ["/etc/1.jpg", "A/../../1.jpg", "..\\1.jpg", "A\\..\\..\\1.jpg", "\\1.jpg", "C:\\1.jpg"]
+)
 def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
     path = tmp_path / "b.zip"
     path.write_bytes(zipped({"A/1.jpg": b"", name: b""}))
     text = sentence(read_all, path)
     assert repr(name) in text and "out of the archive" in text
+
+
+def with_entries(path, *names: str, system: int) -> ZipReader:
+    """A zip made by the operating system `system`: the entries `names`, each with its name as content."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            entry = zipfile.ZipInfo("x")
+            entry.filename, entry.create_system = name, system  # ZipInfo itself changes names on some systems
+            archive.writestr(entry, b"" if name.endswith(("/", "\\")) else name)
+    return ZipReader(path)
+
+
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        (0, ["Cars\\", "Cars\\A\\1.jpg", "Cars\\B\\2.jpg"]),
+        (0, ["Cars/", "Cars/A\\1.jpg", "Cars\\B/2.jpg"]),
+        (3, ["Cars\\A\\1.jpg", "Cars\\B\\2.jpg"]),
+    ],
+)
+def test_a_zip_with_backslashes_has_folders(tmp_path, system, names):
+    archive = with_entries(tmp_path / "b.zip", *names, system=system)
+    assert archive.names() == ["Cars/A/1.jpg", "Cars/B/2.jpg"]
+    assert archive.read("Cars/B/2.jpg") == names[-1].encode()
+
+
+def test_a_backslash_in_a_name_made_on_unix_stays(tmp_path):
+    assert with_entries(tmp_path / "b.zip", "A/1\\2.jpg", system=3).names() == ["A/1\\2.jpg"]
 
 
 def test_a_link_is_refused(tmp_path):

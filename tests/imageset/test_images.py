@@ -137,6 +137,73 @@ def test_each_orientation_is_as_pillow_turns_it(orientation, rng):
     assert np.array_equal(images.decode(data, "x"), expected)
 
 
+XMP = (
+    b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+XMP_SPELLINGS = {
+    "attribute": XMP,
+    "element": XMP.replace(
+        b' tiff:Orientation="6"/>', b"><tiff:Orientation>6</tiff:Orientation></rdf:Description>"
+    ),
+    "single quotes": XMP.replace(b'"6"', b"'6'"),
+    "white space": XMP.replace(b'="6"', b'\n= "6"'),
+    "other prefix": XMP.replace(b"tiff:Orientation", b"t:Orientation").replace(b"xmlns:tiff", b"xmlns:t"),
+    "zero at the end": XMP + b"\0",
+}
+
+
+def with_xmp(image: Image.Image, suffix: str, xmp: bytes, **options) -> bytes:
+    """`image` in the format `suffix`, with `xmp` where that format keeps it."""
+    if suffix == "TIFF":
+        return data_of(image, suffix, tiffinfo={700: xmp, **options.get("exif", {})})
+    if suffix == "GIF":  # Pillow writes no XMP: an application extension and its trailer, before the end
+        block = b"!\xff\x0bXMP DataXMP" + xmp + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+        return data_of(image, suffix)[:-1] + block + b";"
+    if suffix.startswith("PNG"):
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=suffix == "PNG, compressed")
+        return data_of(image, "PNG", pnginfo=info, **options)
+    return data_of(image, suffix, xmp=xmp, **options)
+
+
+@pytest.mark.parametrize("spelling", XMP_SPELLINGS)
+@pytest.mark.parametrize("suffix", ["JPEG", "MPO", "PNG", "PNG, compressed", "WEBP", "TIFF", "AVIF", "GIF"])
+def test_an_orientation_that_only_xmp_has_is_undone(suffix, spelling):
+    upright = Image.new("RGB", (48, 32))
+    upright.paste((255, 255, 255), (0, 0, 16, 16))
+    data = with_xmp(upright.rotate(90, expand=True), suffix, XMP_SPELLINGS[spelling])
+    image = images.decode(data, "x").astype(int)
+    assert image.shape == (32, 48, 3)
+    assert np.abs(image - np.asarray(upright)).mean() < 12
+
+
+def test_a_heic_is_turned_once():
+    turned = Image.new("RGB", (32, 48), COLOUR)
+    assert images.decode(with_xmp(turned, "HEIF", XMP), "x").shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_orientation_in_exif_wins_over_xmp(suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    data = with_xmp(Image.new("RGB", (48, 32)), suffix, XMP, exif=exif)
+    assert images.decode(data, "x").shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG", "PNG, compressed", "WEBP", "TIFF", "GIF"])
+def test_broken_xmp_refuses_no_picture(suffix):
+    for xmp in (XMP[:200], XMP.replace(b'"6"', b'"north"'), b"no XML", b"\0"):
+        assert images.decode(with_xmp(Image.new("RGB", (48, 32)), suffix, xmp), "x").shape == (32, 48, 3)
+
+
+def test_xmp_beside_broken_exif_is_used():
+    data = with_xmp(Image.new("RGB", (48, 32)), "WEBP", XMP, exif=b"no TIFF block")
+    assert images.decode(data, "x").shape == (48, 32, 3)
+
+
 def test_a_telephones_108_megapixels_are_read():
     data = data_of(Image.new("L", (12_000, 9_000), 200), "JPEG", quality=30)
     assert images.decode(data, "x").shape == (9_000, 12_000, 3)

@@ -1,20 +1,32 @@
 """Photographs from a folder of the user's own."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from carcls.data.sources import Photograph, Source
 from carcls.data.sources.devkit import arrange
 from carcls.data.sources.layout import EXPECTED, Arranged, Placed
+from carcls.data.sources.sift import is_photograph, is_system
 from carcls.errors import InputError
+
+
+class Found(NamedTuple):
+    """A file below a folder: its path relative to that folder, and why it cannot be read (None: it can).
+
+    An unreadable folder and a link that leads nowhere count as files, since nobody knows what is in them.
+    """
+
+    path: str
+    error: OSError | None = None
 
 
 def open_folder(folder: Path) -> Source:
     """The photographs of a tree of class folders, as `layout` tells them, or of Stanford Cars' devkit.
 
-    Links are followed. Raises InputError as
-    `find_photographs` does, and while the photographs are read.
+    Links are followed. Raises InputError as `find_photographs` does, and while the photographs are read.
     """
     rows, left_out = find_photographs(folder)
     classes = sorted({row.class_name for row in rows})
@@ -28,17 +40,26 @@ def find_photographs(folder: Path) -> Arranged:
     folder in it cannot be read.
     """
     folder = existing(folder)
-    return arrange(
-        _files(folder, "", frozenset()), lambda path: _read(folder / path), f"data.folder: {folder}"
-    )
+    paths = []
+    for path, error in walk(folder):
+        if error:
+            raise _unreadable(folder / path, error)
+        paths.append(path)
+    return arrange(paths, lambda path: _read(folder / path), f"data.folder: {folder}")
 
 
 def existing(folder: Path) -> Path:
     """`folder` with its whole path. Raises InputError when there is none."""
-    folder = folder.expanduser().absolute()  # an experiment in a copy of the project is elsewhere
-    if not folder.exists():
-        raise InputError(f"data.folder: {folder} does not exist; {EXPECTED}.")
-    if not folder.is_dir():
+    folder = Path(
+        os.path.expanduser(folder)
+    ).absolute()  # an experiment in a copy of the project is elsewhere
+    try:
+        mode = folder.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"data.folder: {folder} does not exist; {EXPECTED}.") from None
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    if not stat.S_ISDIR(mode):
         raise InputError(f"data.folder: {folder} is not a folder; {EXPECTED}.")
     return folder
 
@@ -55,25 +76,39 @@ def _read(path: Path) -> bytes:
         raise _unreadable(path, error) from None
 
 
-def _files(folder: Path, relative: str, above: frozenset[Path]) -> Iterator[str]:
-    """Paths, relative to `folder`, of the files below its subfolder `relative`.
+def walk(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) -> Iterator[Found]:
+    """The files below the subfolder `relative` of `folder`, sorted by name in each folder.
 
-    `above` are the real paths of the folders on the way here: a link back to one of them is not followed.
+    Links are followed, but none back to a folder on the way here: `above` are their real paths.
+    What is hidden, or an operating system's own, has no error: nobody reads it.
     """
     here = folder / relative
-    real = here.resolve()
+    try:
+        real = os.path.realpath(here, strict=True)
+        entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+    except OSError as error:
+        yield Found(relative, None if is_system(relative) else error)
+        return
     if real in above:
         return
-    try:
-        entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        for entry in entries:
-            path = f"{relative}/{entry.name}" if relative else entry.name
+    for entry in entries:
+        path = f"{relative}/{entry.name}" if relative else entry.name
+        try:
             if entry.is_dir():
-                yield from _files(folder, path, above | {real})
-            elif entry.is_file() or entry.is_symlink():  # a dangling link is reported when it is read
-                yield path
-    except OSError as error:
-        raise _unreadable(here, error) from None
+                yield from walk(folder, path, above | {real})
+            else:
+                yield Found(path, None if entry.is_file() or is_system(path) else _no_file(entry))
+        except OSError as error:  # of a link
+            yield Found(path, None if is_system(path) else error)
+
+
+def _no_file(entry: os.DirEntry) -> OSError | None:
+    """What is wrong with a pipe, socket or device that is called like a photograph.
+
+    Raises OSError for a link that leads nowhere.
+    """
+    entry.stat()
+    return OSError(0, "it is not a regular file") if is_photograph(entry.name) else None
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

@@ -39,13 +39,23 @@ def is_photograph(path: str) -> bool:
     return not _reason(path, suffixes())
 
 
-def _reason(path: str, read: frozenset[str]) -> str:
-    """Why the file `path` is left out; "" where it is a photograph."""
+def is_system(path: str) -> bool:
+    """Whether `path` is hidden, or an operating system's own, or in such a folder."""
+    return bool(_system(path))
+
+
+def _system(path: str) -> str:
     names = parts(path)
     if any(name.lower() in SYSTEM for name in names):
         return "of the system"
-    if any(name.startswith(".") for name in names):
-        return "hidden"
+    return "hidden" if any(name.startswith(".") for name in names) else ""
+
+
+def _reason(path: str, read: frozenset[str]) -> str:
+    """Why the file `path` is left out; "" where it is a photograph."""
+    system = _system(path)
+    if system:
+        return system
     suffix = posixpath.splitext(path)[1].lower()
     return "" if suffix in read else suffix or "without a suffix"
 

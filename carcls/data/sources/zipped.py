@@ -11,6 +11,7 @@ from pathlib import Path
 from carcls.errors import InputError
 
 MAX_MEMBER = 200 * 2**20  # bytes; the largest photographs have some 50 MB
+UNIX = 3  # the system that made an entry, where "\\" can be part of a file's name
 MAX_RATIO = 100  # bytes unpacked per byte of the zip; photographs have about 1, a bomb 1,000
 
 # what zipfile and the decompressors raise on damaged input
@@ -42,6 +43,10 @@ class ZipReader:
         members = self._zip.infolist()
         for member in members:
             self._check(member)
+        slashes = any("/" in member.filename for member in members)
+        paths = [_path(member, slashes) for member in members]
+        self._names = [path for path in paths if not path.endswith("/")]
+        self._members = dict(zip(paths, members, strict=True))
         if sum(member.file_size for member in members) > MAX_RATIO * path.stat().st_size:
             raise InputError(
                 f"{path} unpacks to over {MAX_RATIO} times its size, as no photographs do; delete it."
@@ -49,12 +54,12 @@ class ZipReader:
 
     def names(self) -> list[str]:
         """The relative paths of all files, with "/", in the zip's order."""
-        return [member.filename for member in self._zip.infolist() if not member.is_dir()]
+        return self._names
 
     def read(self, name: str) -> bytes:
         """The whole content of a file. Raises InputError when it is damaged or over MAX_MEMBER bytes."""
         try:
-            with self._zip.open(name) as file:
+            with self._zip.open(self._members[name]) as file:
                 data = file.read(MAX_MEMBER + 1)  # reading to the end also checks the CRC
         except DAMAGE as error:
             raise self._damaged(f"{name}: {error}") from None
@@ -62,7 +67,7 @@ class ZipReader:
             raise InputError(
                 f"{self.path}: {name} is larger than {MAX_MEMBER >> 20} MB; it can be no photograph."
             )
-        if len(data) != self._zip.getinfo(name).file_size:
+        if len(data) != self._members[name].file_size:
             raise self._damaged(f"{name} ends too early")
         return data
 
@@ -80,3 +85,13 @@ class ZipReader:
 
     def _damaged(self, reason: object) -> InputError:
         return InputError(f"{self.path} is damaged ({reason}); delete it and run again.")
+
+
+def _path(member: zipfile.ZipInfo, slashes: bool) -> str:
+    """The path of `member` with "/". `slashes`: whether any name in its zip has one.
+
+    Some programs for Windows write "\\" between folders, against the standard.
+    """
+    if member.create_system == UNIX and slashes:
+        return member.filename
+    return member.filename.replace("\\", "/")
