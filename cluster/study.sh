@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The study on a Slurm cluster, as three jobs: what the cells share, the cells of the matrix, all that comes after.
 #
-#     cluster/study.sh AT_ONCE [OPTION of sbatch]...
+#     bash cluster/study.sh AT_ONCE [OPTION of sbatch]...
 #
 # At most AT_ONCE cells train at the same time; the options (partition, GPU, memory, time limit) hold for every job.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ ! ${1-} =~ ^[1-9][0-9]*$ ]]; then
-  echo "error: say how many cells may train at the same time: cluster/study.sh AT_ONCE [OPTION of sbatch]..." >&2
+  echo "error: say how many cells may train at the same time: bash cluster/study.sh AT_ONCE [OPTION of sbatch]..." >&2
   exit 1
 fi
 at_once=$1 options=("${@:2}")

@@ -17,8 +17,8 @@ def keys(content, path=()):
 
 def test_presets_have_the_keys_of_params():
     committed = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for preset in ("paper", "photographs"):
-        assert keys(committed) == keys(yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text()))
+    for preset in ("presets/paper.yaml", "carcls/results/photographs.yaml"):
+        assert keys(committed) == keys(yaml.safe_load((ROOT / preset).read_text()))
     assert params.load(ROOT / "presets/paper.yaml").train.epochs == 15
 
 

@@ -10,7 +10,7 @@ from carcls.data.sources.folder import existing, find_photographs
 from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 
-PRESET = Path(__file__).with_name("photographs.yaml").resolve()  # a link, so that an installed copy has it
+PRESET = Path(__file__).with_name("photographs.yaml")
 TRAINED = ("train", "")  # splits that training images come from
 
 
