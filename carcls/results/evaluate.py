@@ -40,6 +40,7 @@ def evaluate(
     info = read_info(path)
     settings = _settings(photographs, info, options)
     work = folder / files.WORK
+    files.make(folder)
     try:
         tell("Reading the photographs")
         _read(settings, path, info, work)

@@ -1,7 +1,6 @@
 """From photographs to a results folder: the model, how good it is, and the report that says so."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -44,14 +43,10 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
     """
     settings = params.load(folder / files.PARAMS)
     work = folder / files.WORK
-    try:
+    with files.training(folder):
         photographs(settings, work, tell)
         trained = _fit(settings, folder, work, tell, bar)
         _judge(settings, folder, work, trained, tell)
-    except InputError:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work)
 
 
 def photographs(settings: Params, work: Path, tell: Callable[[str], None]) -> None:
