@@ -1,17 +1,40 @@
-"""What a user did that the pipeline cannot go on with."""
+"""Errors that a user can act on: one message each, exit status 1, no traceback."""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 
 class InputError(Exception):
-    """One sentence for the user: it names the file, key or class at fault and the way out.
+    """One message for the user: it names the file, key or class at fault and a fix.
 
     The stages and the command line print it and exit with status 1, without a traceback.
     """
+
+
+class ResourceError(InputError):
+    """Memory, disk space or the like ran out: the same command can succeed later."""
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FIXES = {
+    errno.EACCES: "change its permissions or use another folder",
+    errno.EPERM: "change its permissions or use another folder",
+    errno.EROFS: "use a folder that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "name a folder, not a file",
+    errno.EEXIST: "remove it or choose another name",
+    errno.ENOENT: "check that the path exists and was not removed",
+    errno.EIO: "check the disk and its connection",
+    errno.ESTALE: "check the disk and its connection",
+    errno.ENOTCONN: "check the disk and its connection",
+    errno.ENOMEM: "free memory",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close programs that hold files open",
+}
 
 
 def printable(text: str) -> str:
@@ -19,16 +42,56 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def explain(error: BaseException) -> str | None:
+    """The message of `error` for the user; None for a defect of the program, which needs its traceback."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _explain_os_error(error)
+    if is_out_of_memory(error):
+        return "Memory ran out: close other programs, or use smaller images or a machine with more memory."
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is how Python, NumPy or PyTorch says that memory ran out; PyTorch is not imported."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    texts = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")  # the CPU, MPS, cuBLAS and cuDNN
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def _explain_os_error(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    where = f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    if error.errno in NO_SPACE:
+        return f"{where}No space is left ({reason}): free some space."
+    fix = FIXES.get(error.errno or 0)
+    return f"{where}{reason}: {fix}." if fix else f"{where}{reason}."
+
+
 @contextmanager
 def reported() -> Iterator[None]:
-    """Inside, what is wrong with the input or the disk ends the program: one sentence and exit status 1."""
+    """Inside, an error that a user can act on ends the program with one message and exit status 1."""
     try:
         yield
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        sys.exit(f"error: No space is left for {error.filename or Path.cwd()}: free some and run again.")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if _drop_failed_output() and isinstance(error, OSError) and error.filename is None:
+            error.filename = "standard output"
+        message = explain(error)
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")
+
+
+def _drop_failed_output() -> bool:
+    """Whether standard output cannot be written; what it holds is dropped, or it would fail again at exit."""
+    try:
+        if sys.stdout:  # None when it was closed
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

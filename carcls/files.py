@@ -1,11 +1,16 @@
 """Files that are either there whole or not there at all."""
 
+import errno
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from carcls.errors import InputError
 
 CHECKPOINTS = ".carcls/checkpoints"  # below a root; no output of DVC, which deletes outputs first
 
@@ -14,21 +19,48 @@ if TYPE_CHECKING:  # who writes no table does not pay for pandas
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError raised inside that names no file, as those of reading and writing do, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Temporary paths beside `paths`, renamed over them when the block ends well and removed when it fails.
 
-    A kill leaves at most a hidden `.NAME.tmp`, which the next run overwrites.
+    A kill leaves at most a hidden `.NAME.tmp`, which the next run overwrites. An OSError names one of
+    `paths`, never a temporary path.
     """
-    temporary = [path.with_name(f".{path.name}.tmp") for path in paths]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    targets = {path.parent / _temporary_name(path.name): path for path in paths}
     try:
-        yield temporary
-        for source, target in zip(temporary, paths, strict=True):
-            os.replace(source, target)
+        with naming(paths[0]):
+            for path in paths:
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+                path.parent.mkdir(parents=True, exist_ok=True)
+            yield list(targets)
+            for source, target in targets.items():
+                os.replace(source, target)
+    except OSError as error:
+        named = Path(os.fsdecode(error.filename))
+        error.filename = str(targets.get(named, named))
+        raise
     finally:
-        for source in temporary:
-            source.unlink(missing_ok=True)
+        for source in targets:
+            with suppress(OSError):  # a missing or unwritable folder has been reported
+                source.unlink()
+
+
+def _temporary_name(name: str) -> str:
+    """`.NAME.tmp`; for a long name its digest, since file systems limit names to 255 bytes or fewer."""
+    if len(os.fsencode(name)) > 100:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}.tmp"
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -41,8 +73,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping) -> None:
-    """`content` as indented JSON, its keys in the order given."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """`content` as indented JSON, its keys in the order given.
+
+    Raises InputError naming the first key whose value is not finite, which JSON cannot hold.
+    """
+    for key, value in _numbers(content):
+        if not math.isfinite(value):
+            raise InputError(f"{path}: {key} is {value}, not a finite number: train again with a lower lr.")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _numbers(content: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Each float in `content`, mappings and lists at any depth, with its keys joined by dots."""
+    if isinstance(content, float):
+        yield key, content
+    elif isinstance(content, Mapping | list | tuple):
+        parts = content.items() if isinstance(content, Mapping) else enumerate(content)
+        for name, value in parts:
+            yield from _numbers(value, f"{key}.{name}" if key else str(name))
 
 
 def write_csv(path: Path, table: "pd.DataFrame | Iterable[Mapping]") -> None:

@@ -11,14 +11,14 @@ from signal import SIG_IGN, SIGINT, signal
 from threading import Thread
 
 from carcls.base.startup import set_up_images
-from carcls.errors import InputError
+from carcls.errors import ResourceError
 
 
 @contextmanager
 def in_order(workers: int) -> Iterator[Callable]:
     """A `map` whose calls run in `workers` processes, at most two for each ahead of the results asked for.
 
-    Raises InputError when one of them is killed.
+    Raises ResourceError when one of them is killed.
     """
     if workers == 1:
         yield map
@@ -38,7 +38,9 @@ def in_order(workers: int) -> Iterator[Callable]:
     try:
         yield run
     except BrokenProcessPool:
-        raise InputError("A worker process was killed, perhaps for want of memory; run it again.") from None
+        raise ResourceError(
+            "A worker process was killed, perhaps because memory ran out: free memory."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

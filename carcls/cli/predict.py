@@ -4,7 +4,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from carcls.base.startup import cores, set_up
 from carcls.cli.pictures import files, read
-from carcls.errors import InputError, printable
+from carcls.errors import InputError, explain, printable
 
 if TYPE_CHECKING:  # --help pays for neither
     import numpy as np
@@ -37,10 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     told, rows = [], csv.writer(sys.stdout, lineterminator="\n")
     if arguments.csv:
         rows.writerow(["image", "rank", "class", "probability"])
-    for path, answer in _answers(classifier, paths, arguments.top, arguments.look):
-        if isinstance(answer, InputError):
-            refused.append(printable(str(answer)))
-        elif arguments.json:
+    for path, answer, problem in _answers(classifier, paths, arguments.top, arguments.look):
+        if problem:
+            refused.append(printable(problem))
+        if not answer:
+            continue
+        if arguments.json:
             top = [{"class": name, "probability": probability} for name, probability in answer]
             told.append({"image": str(path), "top": top})
         elif arguments.csv:
@@ -52,13 +54,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
     if refused:  # the other images have their answer all the same
-        raise InputError("\nerror: ".join(refused))
+        raise InputError("\nerror: ".join(dict.fromkeys(refused)))
 
 
 def _answers(
     classifier: "Classifier", paths: Sequence[Path], top: int, look: Path | None
-) -> Iterator[tuple[Path, "Answer | InputError"]]:
-    """Each of `paths` in turn with its `top` most probable classes, or with what is wrong with it.
+) -> Iterator[tuple[Path, "Answer", str | None]]:
+    """Each of `paths` in turn with its `top` most probable classes, none where it cannot be read, and what
+    is wrong with it or None.
 
     With `look`, a folder, it also gets a picture there of what spoke for the first class.
     """
@@ -72,31 +75,34 @@ def _answers(
     with ThreadPoolExecutor(cores()) as pool:
         for start in tqdm(range(0, len(paths), BATCH), unit="batch", disable=len(paths) <= BATCH or None):
             some = paths[start : start + BATCH]
-            prepared = list(pool.map(prepare, some))
-            good = [
-                (path, image)
-                for path, image in zip(some, prepared, strict=True)
-                if not isinstance(image, InputError)
-            ]
-            images = [image for _, image in good]
-            answers = classifier.tops(images, top) if images else []
-            if look and images:
-                _look(classifier, good, [answer[0][0] for answer in answers], look)
-            tops = iter(answers)
-            for path, image in zip(some, prepared, strict=True):
-                yield path, image if isinstance(image, InputError) else next(tops)
+            prepared = dict(zip(some, pool.map(prepare, some), strict=True))
+            problems = {path: str(image) for path, image in prepared.items() if isinstance(image, InputError)}
+            good = {path: image for path, image in prepared.items() if not isinstance(image, InputError)}
+            answers = dict(zip(good, classifier.tops([*good.values()], top) if good else [], strict=True))
+            if look and good:
+                problems |= _look(classifier, good, [answer[0][0] for answer in answers.values()], look)
+            for path in some:
+                yield path, answers.get(path, []), problems.get(path)
 
 
 def _look(
-    classifier: "Classifier", images: Sequence[tuple[Path, "np.ndarray"]], names: list[str], folder: Path
-) -> None:
-    """Write folder/STEM.jpg for each of `images`; a stem that is there gets a number."""
+    classifier: "Classifier", images: Mapping[Path, "np.ndarray"], names: list[str], folder: Path
+) -> dict[Path, str]:
+    """Write folder/STEM.jpg for each of `images`; a stem that is there gets a number.
+
+    Returns what is wrong with those that could not be written.
+    """
     from carcls.files import write_bytes
     from carcls.imageset.images import encode
     from carcls.study.heat import overlay
 
-    maps = classifier.looks([image for _, image in images], names)
-    for (path, image), heat in zip(images, maps, strict=True):
+    maps = classifier.looks([*images.values()], names)
+    problems = {}
+    for (path, image), heat in zip(images.items(), maps, strict=True):
         stems = (path.stem if number == 1 else f"{path.stem}-{number}" for number in count(1))
-        free = next(stem for stem in stems if not (folder / f"{stem}.jpg").exists())
-        write_bytes(folder / f"{free}.jpg", encode(overlay(image, heat), QUALITY))
+        try:
+            free = next(stem for stem in stems if not (folder / f"{stem}.jpg").exists())
+            write_bytes(folder / f"{free}.jpg", encode(overlay(image, heat), QUALITY))
+        except OSError as error:
+            problems[path] = str(explain(error))
+    return problems

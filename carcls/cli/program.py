@@ -19,16 +19,23 @@ from carcls.results.settings import preset
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that `arguments` (None: the program's own) name."""
     with reported():
-        parser = _parser()
-    parsed = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names have letters that a terminal may lack
-    try:
-        with reported():
+        _check_streams()
+        parsed = _parser().parse_args(arguments)
+        try:
             parsed.run(parsed)
             sys.stdout.flush()
-    except BrokenPipeError:  # `carcls predict ... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # `carcls predict ... | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_streams() -> None:
+    """Make both output streams usable. Raises InputError when standard output is closed."""
+    if sys.stderr is None:  # closed, which tqdm cannot work with
+        sys.stderr = open(os.devnull, "w")
+    if sys.stdout is None:
+        raise InputError("Standard output is closed: redirect it to a file or to /dev/null.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names have letters that a terminal may lack
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,11 @@ def _folder(arguments: argparse.Namespace) -> Path:
     if not arguments.folder:
         raise InputError("Name the folder that holds a folder of images for each class, or --resume NAME.")
     settings = lay_over(arguments.folder, asked, ORIGIN)
-    folder = files.new(arguments.name or files.free_name(settings.model.arch))
-    files.begin(folder, settings)
-    return folder
+    if arguments.name:
+        folder = files.new(arguments.name)
+        files.begin(folder, settings)
+        return folder
+    return files.begin_free(settings)
 
 
 @contextmanager
@@ -76,6 +78,7 @@ def _told(*handlers: logging.Handler) -> Iterator[None]:
     library = logging.getLogger("carcls")
     heard = [logging.StreamHandler(), *handlers]
     library.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that cannot be written stops nothing and has no traceback
     for handler in heard:
         library.addHandler(handler)
     try:
@@ -83,7 +86,8 @@ def _told(*handlers: logging.Handler) -> Iterator[None]:
     finally:
         for handler in heard:
             library.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # the disk is full, which what the log is about says
+                handler.close()
 
 
 def pairs(texts: list[str]) -> dict[str, Any]:

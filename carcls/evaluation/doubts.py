@@ -1,5 +1,6 @@
 """Which labels to doubt: those that a model which was not trained on them contradicts surest."""
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from carcls.learning.model import normalise
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS = 5
+log = logging.getLogger(__name__)
+
+FOLDS = 5  # of cross-validation; fewer where no class has so many images
 PENALTY = 0.01  # scikit-learn's C: features outnumber the images of a class by far
 
 
@@ -30,8 +33,8 @@ def doubts(features: np.ndarray, labels: np.ndarray, seed: int) -> "pd.DataFrame
 
     A logistic regression on the other folds of `features` ((n, channels)) gives each image the class
     `answer`; `given` is the probability of its own class of `labels` ((n,)), and `doubt` how much that of
-    `answer` is above it, the margin of confident learning (Northcutt et al. 2021). Every class needs two
-    images.
+    `answer` is above it, the margin of confident learning (Northcutt et al. 2021). No row where a class
+    has fewer than two images, which is logged.
     """
     import pandas as pd
     from sklearn.linear_model import LogisticRegression
@@ -39,10 +42,15 @@ def doubts(features: np.ndarray, labels: np.ndarray, seed: int) -> "pd.DataFrame
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    counts = np.bincount(labels)
+    if counts.min() < 2:
+        log.warning("label errors are not searched for: a class has fewer than two images")
+        return pd.DataFrame(columns=["place", "answer", "given", "doubt"])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=300))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedKFold(min(FOLDS, int(counts.max())), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # then it is in fewer folds
+        # a class with fewer images than folds is left out of some, and of no training with two images
+        warnings.filterwarnings("ignore", message="The least populated class")
         chances = cross_val_predict(model, features, labels, cv=folds, method="predict_proba")
     rows = np.arange(len(labels))
     answers, given = chances.argmax(1), chances[rows, labels]

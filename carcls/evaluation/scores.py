@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from carcls.base import scoring
 from carcls.base.scoring import macro_f1
+from carcls.errors import InputError
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import normalise
 
@@ -17,12 +18,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict(model: nn.Module, images: ImageSet, device: torch.device) -> Tensor:
-    """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU."""
+def predict(model: nn.Module, images: ImageSet, device: torch.device, name: object = "The model") -> Tensor:
+    """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU.
+
+    Raises InputError, naming the model by `name`, when a probability is not finite.
+    """
     model.eval().to(device)  # not in inference mode: weights that came to a device in it have no gradient
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
-        return torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
+        logits = torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
+    check_finite(logits, name)
+    return logits
+
+
+def check_finite(logits: Tensor, name: object = "The model") -> None:
+    """Raise InputError when a probability of `logits` (n, classes) by the model `name` is not finite."""
+    if not logits.log_softmax(1).isfinite().all():
+        raise InputError(
+            f"{name} gives probabilities that are not finite numbers: its weights are damaged or its "
+            "training diverged. Copy the file again, or train again with a lower lr."
+        )
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -34,8 +49,10 @@ def entropy(logits: Tensor) -> Tensor:
 def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Macro F1, accuracy, top-5 accuracy, entropy mean and standard deviation, cross-entropy.
 
-    `logits` is float32 of shape (n, classes), `labels` int64 of shape (n,).
+    `logits` is float32 of shape (n, classes), `labels` int64 of shape (n,). Raises InputError when a
+    probability is not finite.
     """
+    check_finite(logits)
     top5 = logits.topk(min(5, logits.shape[1])).indices
     uncertainty = entropy(logits)
     return {

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from carcls.evaluation.attack import example
 from carcls.evaluation.example import Means, Trial
+from carcls.evaluation.scores import check_finite
 from carcls.learning.model import normalise
 from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 
@@ -21,14 +22,17 @@ def attempt(
     target: int | None,
     seed: int,
 ) -> Trial:
-    """`pixels` (float32 in [0, 1], (1, 3, h, w)) of the class `label` under `means`, towards `target`."""
+    """`pixels` (float32 in [0, 1], (1, 3, h, w)) of the class `label` under `means`, towards `target`.
+
+    Raises InputError when a probability is not finite.
+    """
     model.eval().requires_grad_(False)
     moved, sign = _move(model, pixels, label, means, target, seed)
     rounded = (moved * 255).round() / 255
     with torch.inference_mode():
-        before, after, unrounded = (
-            model(normalise(images)).softmax(1)[0].cpu() for images in (pixels, rounded, moved)
-        )
+        logits = torch.cat([model(normalise(images)).cpu() for images in (pixels, rounded, moved)])
+    check_finite(logits)
+    before, after, unrounded = logits.softmax(1)
     row = example(name, classes, label, means.epsilon, pixels[0], sign[0], rounded[0], before, after)
     return Trial(
         row,

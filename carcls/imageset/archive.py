@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from carcls.errors import InputError
-from carcls.files import replacing
+from carcls.files import naming, replacing
 
 if TYPE_CHECKING:  # a prediction and a training read no table
     import pandas as pd
@@ -97,7 +97,8 @@ class ArchiveReader:
 
     def read(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`. Raises InputError when the archive ends before them."""
-        data = os.pread(self._descriptor, size, offset)  # pread has no file position to share
+        with naming(self.path):
+            data = os.pread(self._descriptor, size, offset)  # pread has no file position to share
         if len(data) != size:
             raise InputError(
                 f"{self.path} is shorter than its csv says; `dvc repro -f` of its stage makes it anew."

@@ -28,11 +28,12 @@ class Classifier:
     model: nn.Module
     info: ModelInfo
     device: torch.device
+    path: Path
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
         """The model file `path` on the best device there is. Raises InputError as `model.load_model`."""
-        return cls(*load_model(path), resolve_device("auto"))
+        return cls(*load_model(path), resolve_device("auto"), path)
 
     def prepare(self, data: bytes, name: str) -> np.ndarray:
         """The picture in `data` as the model sees it: uint8 RGB, (image_size, image_size, 3).
@@ -49,9 +50,11 @@ class Classifier:
     def tops(self, images: Sequence[np.ndarray], count: int = TOP) -> list[list[tuple[str, float]]]:
         """For each of `images` its `count` most probable classes, as `top`.
 
-        In the company of others its probabilities can differ in their last bits.
+        In the company of others its probabilities can differ in their last bits. Raises InputError, naming
+        the model file, when one is not finite.
         """
-        probabilities = predict(self.model, self._set(np.stack(images)), self.device).softmax(1)
+        logits = predict(self.model, self._set(np.stack(images)), self.device, self.path)
+        probabilities = logits.softmax(1)
         order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
         return [
             [(self.info.classes[place], row[place].item()) for place in places.tolist()]
@@ -69,11 +72,11 @@ class Classifier:
     def attack(self, image: np.ndarray, name: str, means: Means, seed: int) -> Trial:
         """What `prepare` made under `means`: away from the model's own answer, or towards their target.
 
-        Raises InputError where the model does not know that.
+        Raises InputError where the model does not know that, and as `tops`.
         """
         target = None if means.target is None else self._place(means.target)
         images = self._set(image[None])
-        answer = int(predict(self.model, images, self.device)[0].argmax())
+        answer = int(predict(self.model, images, self.device, self.path)[0].argmax())
         pixels = images.read([0]).to(self.device).float() / 255
         return attempt(self.model, pixels, answer, name, self.info.classes, means, target, seed)
 

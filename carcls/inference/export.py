@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from carcls.files import replacing
 from carcls.learning.model import load_model, normalise
 
+OPSET = 18  # the lowest that PyTorch's exporter writes; onnxruntime reads it from 1.14 on
+IR_VERSION = 8  # ONNX's file format of that opset
 INPUT = {  # mean and std are not among it: who reads them would normalise what the graph normalises
     "colours": "RGB",
     "range": [0, 1],
@@ -44,11 +46,13 @@ def export(model: Path, onnx: Path) -> None:
         dynamo=True,
         input_names=["images"],
         output_names=["logits"],
+        opset_version=OPSET,
         dynamic_shapes={"images": {0: torch.export.Dim("n")}},
         verbose=False,
     )
     assert program is not None  # with dynamo=True there is one
     about = {name: value for name, value in asdict(info).items() if name not in ("mean", "std")}
+    program.model.ir_version = IR_VERSION
     program.model.metadata_props["carcls"] = json.dumps(about | {"input": INPUT})
     with replacing(onnx) as [temporary]:
         program.save(temporary, external_data=False)

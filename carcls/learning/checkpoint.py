@@ -32,8 +32,14 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep `state`: tensors, numbers, text and containers of these."""
-        with replacing(self.path) as [temporary]:
-            torch.save({"fingerprint": self.fingerprint, "state": state}, temporary)
+        content = {"fingerprint": self.fingerprint, "state": state}
+        with replacing(self.path) as [temporary], temporary.open("wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:  # of PyTorch's writer, whose context is why the file failed
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from carcls.base.scoring import macro_f1
 from carcls.base.seeds import derive
-from carcls.errors import InputError
+from carcls.errors import InputError, ResourceError, is_out_of_memory
 from carcls.learning import distributed, kernels
 from carcls.learning.checkpoint import Checkpoint
 from carcls.learning.device import autocast
@@ -89,7 +89,8 @@ def fit(
     raises ends the training as closing the iterator does. With `fast_kernels`, epochs are trained inside
     kernels.applied; validation, and `model` between epochs, are plain PyTorch. Processes that train together
     (distributed.joined) each call this with equal arguments and get equal results.
-    Raises InputError when the loss is no longer finite or memory runs out.
+    Raises InputError for an epoch with a loss that is not finite, which is neither yielded nor saved in
+    `checkpoint`, and ResourceError when memory runs out.
     """
     model.to(recipe.device)
     frozen, trained = split_frozen(model, recipe.frozen_layers)
@@ -106,11 +107,10 @@ def fit(
                 number = len(run.history) + 1
                 with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
                     train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
-                if not math.isfinite(train_loss):
-                    raise InputError(
-                        f"The training loss was {train_loss} in epoch {number}: lower lr, it is {recipe.lr}."
-                    )
+                _check_finite("training loss", train_loss, number, recipe)
                 val_loss, val_loss_std, val_f1 = validate(trained, val_inputs, recipe.device)
+                _check_finite("validation loss", val_loss, number, recipe)
+                _check_finite("validation loss's standard deviation", val_loss_std, number, recipe)
                 run.add(Epoch(number, run.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1))
                 run.save(checkpoint)
                 yield run.history[-1]
@@ -335,13 +335,19 @@ def _bar(bar: type[tqdm], recipe: Recipe, number: int, total: int) -> tqdm:
     )
 
 
+def _check_finite(name: str, value: float, number: int, recipe: Recipe) -> None:
+    if not math.isfinite(value):
+        raise InputError(f"The {name} was {value} in epoch {number}: lower lr, it is {recipe.lr}.")
+
+
 @contextmanager
 def _memory_error_named(recipe: Recipe) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # the CPU's has no class of its own
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
-        raise InputError(
-            f"Memory ran out on {recipe.device} with batches of {recipe.batch_size}: lower batch_size."
+        raise ResourceError(
+            f"Memory ran out on {recipe.device} with batches of {recipe.batch_size}: "
+            "free memory or lower batch_size."
         ) from None

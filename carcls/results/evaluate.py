@@ -42,6 +42,7 @@ def evaluate(
     info = read_info(path)
     settings = _settings(photographs, info, options)
     work = folder / files.WORK
+    files.make(folder)
     try:
         tell("Reading the photographs")
         download(settings, work)

@@ -2,11 +2,15 @@
 
 import json
 import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
-from carcls.errors import InputError
+from carcls.errors import InputError, ResourceError, explain
 from carcls.files import CHECKPOINTS, write_text
 from carcls.params import Params
 
@@ -19,6 +23,7 @@ HISTORY = "history.csv"
 PHOTOGRAPHS = "photographs.csv"  # name, label, class, split and sha256 of each
 LOG = "train.log"
 WORK = ".work"  # what is needed on the way, laid out as the project's own folder; gone at the end
+LOCK = ".lock"  # held while the folder is trained in; the system releases it when a process is killed
 KEPT = {  # of it, under these names
     "data/split.csv": PHOTOGRAPHS,
     "data/images/test.tar": "test.tar",  # the page offers its images as examples
@@ -43,17 +48,78 @@ def new(name: str) -> Path:
 
 
 def free_name(stem: str) -> str:
-    """The first of STEM-1, STEM-2, ... that is no results folder."""
+    """The first of STEM-1, STEM-2, ... that is no results folder.
+
+    A long `stem` is cut, since file systems limit names to 255 bytes or fewer.
+    """
+    stem = os.fsencode(stem)[:100].decode(errors="ignore")
     number = 1
-    while (RESULTS / f"{stem}-{number}").exists():
+    while os.path.lexists(RESULTS / f"{stem}-{number}"):
         number += 1
     return f"{stem}-{number}"
 
 
+def make(folder: Path) -> None:
+    """Make `folder`, which `new` gave. Raises InputError when another process was first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise InputError(f"{folder} exists: choose another results folder.") from None
+
+
 def begin(folder: Path, settings: Params) -> None:
-    """Make `folder`, which `new` gave, for a training by `settings`."""
-    folder.mkdir(parents=True)
+    """`make` the folder for a training by `settings`."""
+    make(folder)
     write_text(folder / PARAMS, yaml.safe_dump(settings.model_dump(), sort_keys=False))
+
+
+def begin_free(settings: Params) -> Path:
+    """`begin` the first free folder ARCH-NUMBER: processes that ask at the same time get one each."""
+    while True:
+        folder = RESULTS / free_name(settings.model.arch)
+        try:
+            begin(folder, settings)
+        except InputError:  # another process was first
+            continue
+        return folder
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[None]:
+    """Inside, this process alone trains in `folder`; afterwards, WORK is gone.
+
+    An error after a finished epoch leaves WORK, since the training can be resumed, and one of memory or disk
+    says how. Raises InputError when another process trains in `folder`, or the training there is finished.
+    """
+    from filelock import FileLock, Timeout  # only a training pays for it
+
+    try:
+        lock = FileLock(folder / LOCK, blocking=False).acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder} is being trained by another process: wait until it ends, or use another name."
+        ) from None
+    with lock:
+        if (folder / REPORT).exists():
+            raise InputError(
+                f"{folder} is finished, its report is {folder / REPORT}: train under another name."
+            )
+        try:
+            yield
+            shutil.rmtree(folder / WORK)
+        except BaseException as error:
+            trained = resumable(folder)
+            if not trained:
+                shutil.rmtree(folder / WORK, ignore_errors=True)
+            message = explain(error)
+            if message is None or type(error) is InputError:
+                raise
+            after = " after the last finished epoch" if trained else ""
+            command = f"carcls train --resume {shlex.quote(str(folder.relative_to(RESULTS)))}"
+            raise ResourceError(f"{message} Then `{command}` continues{after}.") from error
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 def begun(name: str) -> Path:
@@ -61,8 +127,6 @@ def begun(name: str) -> Path:
     folder = RESULTS / name.strip()
     if not (folder / PARAMS).is_file():
         raise InputError(f"{folder} is no training that could go on: it has no {PARAMS}.")
-    if (folder / REPORT).exists():
-        raise InputError(f"{folder} is finished, its report is {folder / REPORT}: train under another name.")
     return folder
 
 

@@ -2,14 +2,12 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from carcls import params
-from carcls.errors import InputError
 from carcls.files import write_bytes, write_json
 from carcls.learning.model import read_info
 from carcls.params import Params
@@ -37,19 +35,10 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
     """
     settings = params.load(folder / files.PARAMS)
     work = folder / files.WORK
-    try:
+    with files.training(folder):
         if not (work / f"models/{settings.variant}.safetensors").exists():
             _train(settings, folder, work, tell, bar)
         _judge(settings, folder, work, tell)
-    except InputError as error:
-        if not files.resumable(folder):
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        name = folder.relative_to(files.RESULTS)
-        raise InputError(
-            f"{error} No finished epoch is lost: `carcls train --resume {name}` continues."
-        ) from None
-    shutil.rmtree(work)
 
 
 def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], None], bar: type[tqdm]) -> None:

@@ -8,7 +8,6 @@ server is gone then.
 import json
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -34,12 +33,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_server, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        with reported():
-            bar = _progress(params.load(folder / files.PARAMS).train)
-            train(folder, lambda doing: say(doing=doing), bar)
-    finally:
-        shutil.rmtree(folder / files.WORK, ignore_errors=True)
+    with reported():
+        bar = _progress(params.load(folder / files.PARAMS).train)
+        train(folder, lambda doing: say(doing=doing), bar)
 
 
 def _stop(*_) -> None:
