@@ -35,7 +35,7 @@ def _check_streams() -> None:
         sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise InputError("Standard output is closed: redirect it to a file or to /dev/null.")
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if sys.stdout is sys.__stdout__:  # not another that a caller has put there
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
             encoding=sys.stdout.encoding,
