@@ -35,7 +35,8 @@ def _check_streams() -> None:
         sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise InputError("Standard output is closed: redirect it to a file or to /dev/null.")
-    if sys.stdout is sys.__stdout__:  # not another that a caller has put there
+    # not another stream that a caller has put there
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
             encoding=sys.stdout.encoding,

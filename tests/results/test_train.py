@@ -122,8 +122,10 @@ def test_a_training_that_runs_is_not_trained_by_another_process():
             main(["train", "--resume", "busy"])
         page = [sys.executable, "-m", "carcls.web.worker", "results/busy"]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        told = subprocess.run(page, env=environment, stdin=subprocess.PIPE, capture_output=True, text=True)
-        assert told.returncode == 1 and "is being trained by another process" in told.stderr
+        pipe = subprocess.PIPE  # standard input stays open, as that of a page that runs
+        with subprocess.Popen(page, env=environment, stdin=pipe, stderr=pipe, text=True) as worker:
+            assert "is being trained by another process" in worker.stderr.read()
+        assert worker.returncode == 1
         assert Path("results/busy/.work").exists()
     finally:
         process.kill()
