@@ -78,20 +78,17 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if _drop_failed_output() and isinstance(error, OSError) and error.filename is None:
-            error.filename = "standard output"
+        _drop_failed_output()
         message = explain(error)
         if message is None:
             raise
         sys.exit(f"error: {message}")
 
 
-def _drop_failed_output() -> bool:
-    """Whether standard output cannot be written; what it holds is dropped, or it would fail again at exit."""
+def _drop_failed_output() -> None:
+    """Drop what standard output holds and cannot write, or Python would fail again at exit."""
     try:
         if sys.stdout:  # None when it was closed
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False

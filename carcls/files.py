@@ -1,6 +1,5 @@
 """Files that are either there whole or not there at all."""
 
-import errno
 import hashlib
 import json
 import math
@@ -40,8 +39,8 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     try:
         with naming(paths[0]):
             for path in paths:
-                if path.is_dir():
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+                if path.exists() and not path.is_file():  # to replace /dev/null would break the system
+                    raise InputError(f"{path} is a folder or a device: name a file.")
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield list(targets)
             for source, target in targets.items():

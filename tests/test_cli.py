@@ -245,6 +245,52 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
         assert (logits.argmax(1) == expected[:count].argmax(1)).all()
 
 
+def test_an_exported_model_is_read_by_onnx_runtime_from_1_14_on(model, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    cli.main(["export", str(model), str(tmp_path / "model.onnx")])
+    exported = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(exported, full_check=True)
+    assert [entry.version for entry in exported.opset_import] == [18] and exported.ir_version == 8
+
+
+def test_answers_are_printed_where_the_pictures_of_look_cannot_be_written(model, pictures, tmp_path):
+    (tmp_path / "file").touch()
+    images = [pictures / "a.jpg", pictures / "d.jpg"]
+    command = [sys.executable, "-m", "carcls.cli", "predict", model, *images, "--look", tmp_path / "file"]
+    result = subprocess.run([*command, "--csv", "--top", "1"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and len(result.stdout.splitlines()) == 3
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path}/file: File exists")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("> /dev/full", "standard output: No space is left"),
+        (">&-", "Standard output is closed"),
+    ],
+)
+def test_standard_output_that_takes_nothing_is_named(model, pictures, output, says, unbuffered):
+    command = f"{sys.executable} -m carcls.cli predict {model} {pictures}/a.jpg {output}"
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    result = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: {says}")
+
+
+@pytest.mark.parametrize("command", ["predict", "attack"])
+def test_probabilities_that_are_not_finite_are_no_answer(model, pictures, tmp_path, command, capsys):
+    network, info = load_model(model)
+    network.fc.weight.data[0, 0] = torch.nan
+    save_model(tmp_path / "diverged.safetensors", network, info)
+    out = [] if command == "predict" else ["--out", str(tmp_path / "attacked.png")]
+    with pytest.raises(SystemExit, match=r"diverged\.safetensors gives probabilities that are not finite"):
+        cli.main([command, str(tmp_path / "diverged.safetensors"), str(pictures / "a.jpg"), *out])
+    assert "nan" not in capsys.readouterr().out and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_path, rng):
     from carcls.inference.classifier import Classifier
 

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from carcls.base.startup import set_up
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
 from carcls.evaluation.attacks import ON_ONE_IMAGE
 from carcls.evaluation.example import STEPS
+from carcls.files import naming
 from carcls.results.settings import preset
 
 
@@ -34,8 +36,22 @@ def _check_streams() -> None:
         sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise InputError("Standard output is closed: redirect it to a file or to /dev/null.")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names have letters that a terminal may lack
+    # not another stream that a caller has put there
+    if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
+            encoding=sys.stdout.encoding,
+            errors="backslashreplace",  # names have letters that a terminal may lack
+            line_buffering=sys.stdout.line_buffering,
+        )
+
+
+class _Output(io.FileIO):
+    """Standard output, whose errors name it."""
+
+    def write(self, data: Any) -> int:
+        with naming(Path("standard output")):
+            return super().write(data)
 
 
 def _parser() -> argparse.ArgumentParser:

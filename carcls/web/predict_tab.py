@@ -90,13 +90,13 @@ def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str
     try:
         classifier = models.load(choice)
         image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
+        with models.turn:
+            top = classifier.top(image)
+            if look:
+                [heat] = classifier.looks([image], [top[0][0]])
+                image = overlay(image, heat)
     except InputError as error:
         return "", html.problem(str(error))
-    with models.turn:
-        top = classifier.top(image)
-        if look:
-            [heat] = classifier.looks([image], [top[0][0]])
-            image = overlay(image, heat)
     return html.pixels(image, "As the model sees it"), html.top(top)
 
 

@@ -25,6 +25,18 @@ def test_swapped_labels_come_first(features, rng):
     assert (first.answer.to_numpy() == labels[first.place]).mean() > 0.8
 
 
+def test_classes_smaller_than_the_number_of_folds_are_searched(features):
+    values, labels = features
+    few = np.concatenate([np.flatnonzero(labels == label)[:2] for label in range(12)])
+    assert set(doubts(values[few], labels[few], seed=1).columns) == {"place", "answer", "given", "doubt"}
+
+
+def test_a_class_of_one_image_is_said_and_nothing_doubted(features, caplog):
+    values, labels = features
+    assert doubts(values[:41], labels[:41], seed=1).empty
+    assert "a class has fewer than two images" in caplog.text
+
+
 def test_a_class_of_two_images_is_in_two_folds(features):
     values, labels = features
     rare = np.append(labels, [12, 12])

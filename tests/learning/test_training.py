@@ -139,6 +139,25 @@ def test_a_loss_that_is_not_finite_is_one_sentence(sets):
         fit(sets, lr=1e30, epochs=3)
 
 
+def test_an_epoch_whose_validation_loss_is_not_finite_is_neither_yielded_nor_saved(
+    sets, tmp_path, monkeypatch
+):
+    def diverge(*arguments):
+        loss, std, f1 = validate(*arguments)
+        return (loss, std, f1) if len(epochs) < 1 else (float("nan"), std, 1.0)
+
+    validate, epochs = training.validate, []
+    monkeypatch.setattr(training, "validate", diverge)
+    model, checkpoint = build("resnet18", 12, seed=1), Checkpoint("a", "f", tmp_path)
+    with pytest.raises(InputError, match="The validation loss was nan in epoch 2: lower lr"):
+        for epoch in training.fit(model, *sets, replace(RECIPE, epochs=3), checkpoint=checkpoint):
+            epochs.append(epoch)
+    state = checkpoint.load()
+    assert [epoch["epoch"] for epoch in state["history"]] == [epoch.epoch for epoch in epochs] == [1]
+    for name, tensor in model.cpu().state_dict().items():
+        assert torch.equal(tensor, state["weights"][name]), name
+
+
 def test_a_last_batch_of_one_does_not_stop_batchnorm(sets):
     train = sets[0].select(range(17))
     assert len(fit((train, sets[1]), epochs=1)[1]) == 1
@@ -242,7 +261,7 @@ def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
         torch.empty(1 << 50, device=ON)
 
     monkeypatch.setattr(training, "train_epoch", exhausted)
-    with pytest.raises(InputError, match="batches of 16: lower batch_size"):
+    with pytest.raises(InputError, match="batches of 16: free memory or lower batch_size"):
         fit(sets)
 
 

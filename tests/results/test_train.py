@@ -3,21 +3,26 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, draw_shapes
 
 from carcls import params
 from carcls.cli.program import main
+from carcls.errors import InputError
 from carcls.imageset.archive import read_index
+from carcls.learning import training
 from carcls.learning.model import backbone_of, build, load_model, save_backbone
 from carcls.results import folder as files
 from carcls.results import settings
@@ -107,6 +112,86 @@ def test_a_killed_training_goes_on_to_the_same_model():
     assert whole == again and not Path("results/again/.work").exists()
     with pytest.raises(SystemExit, match="results/again is finished"):
         main(["train", "--resume", "again"])
+
+
+def test_a_training_that_runs_is_not_trained_by_another_process():
+    process = start("busy", "--epochs", "400")
+    wait_for_epochs("busy", 1)
+    try:
+        with pytest.raises(SystemExit, match="results/busy is being trained by another process"):
+            main(["train", "--resume", "busy"])
+        page = [sys.executable, "-m", "carcls.web.worker", "results/busy"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE  # standard input stays open, as that of a page that runs
+        with subprocess.Popen(page, env=environment, stdin=pipe, stderr=pipe, text=True) as worker:
+            assert "is being trained by another process" in worker.stderr.read()
+        assert worker.returncode == 1
+        assert Path("results/busy/.work").exists()
+    finally:
+        process.kill()
+        process.communicate()
+    with files.training(Path("results/busy")):  # the killed process holds nothing
+        pass
+
+
+def test_trainings_that_start_together_get_a_folder_each():
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: files.begin_free(settings.preset()), range(24)))
+    assert len(set(folders)) == 24 and all((folder / "params.yaml").exists() for folder in folders)
+    with pytest.raises(InputError, match="exists: choose another"):
+        files.begin(folders[0], settings.preset())
+
+
+def test_a_full_disk_loses_no_epoch_and_the_message_says_how_to_go_on():
+    process = start("full")
+    wait_for_epochs("full", 1)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10_000_000, resource.RLIM_INFINITY))
+    _, told = process.communicate(timeout=100)
+    last = told.decode().splitlines()[-1]
+    assert process.returncode == 1 and "Traceback" not in told.decode()
+    assert re.match(
+        r"error: results/full/\S+: No space is left .*`carcls train --resume full` continues", last
+    )
+    main(["train", "--resume", "full"])
+    log = Path("results/full/train.log").read_text()
+    assert "going on after epoch" in log
+    whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("first", "full"))
+    assert whole == again
+
+
+def test_a_training_that_ran_out_of_memory_goes_on_after_its_last_epoch(monkeypatch):
+    def exhausted(*arguments):
+        torch.empty(1 << 50) if arguments[2] == 2 else None
+        return train_epoch(*arguments)
+
+    train_epoch = training.train_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_epoch", exhausted)
+        with pytest.raises(
+            SystemExit, match="Memory ran out .* `carcls train --resume memory` continues after"
+        ):
+            main(["train", "shapes", *OPTIONS, "--name", "memory"])
+    main(["train", "--resume", "memory"])
+    assert "going on after epoch 1" in Path("results/memory/train.log").read_text()
+    whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("first", "memory"))
+    assert whole == again
+
+
+def test_bad_input_leaves_no_work(tmp_path):
+    draw_shapes(tmp_path / "damaged", 4)
+    (tmp_path / "damaged/disc/00.png").write_bytes(b"")
+    with pytest.raises(SystemExit, match="disc/00.png"):
+        main(["train", str(tmp_path / "damaged"), *OPTIONS, "--name", "damaged"])
+    assert {path.name for path in Path("results/damaged").iterdir()} == {"params.yaml", "train.log"}
+
+
+def test_the_fewest_images_that_can_be_split_become_a_report(tmp_path):
+    """Three a class: one each in train, val and test, and the labels of the first two are searched."""
+    draw_shapes(tmp_path / "few", 3)
+    save_backbone(Path("few.safetensors"), backbone_of(build("resnet18", 3, seed=2).state_dict()))
+    start = ["--pretrained", "--weights", "few.safetensors", "--epochs", "1"]
+    main(["train", str(tmp_path / "few"), *OPTIONS, *start, "--name", "few"])
+    assert Path("results/few/report.html").exists() and Path("results/few/doubts.csv").exists()
 
 
 def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():

@@ -1,0 +1,111 @@
+"""What is said of an error that a user can act on, and what is left on the disk."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from carcls.errors import InputError, ResourceError, explain
+from carcls.files import replacing, write_bytes, write_json, write_text
+from carcls.learning.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def file_size_limit():
+    """Sets the largest size of a file that this process may write, as a quota does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_name_at_the_file_systems_limit_can_be_written(tmp_path):
+    name = "轿" * 84 + "abc"  # 255 bytes
+    write_text(tmp_path / name, "whole")
+    assert (tmp_path / name).read_text() == "whole" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_write_error_names_the_file_and_leaves_the_old_one(tmp_path, file_size_limit):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    file_size_limit(1000)
+    with pytest.raises(OSError) as raised:
+        write_bytes(path, bytes(5000))
+    assert explain(raised.value) == f"{path}: No space is left (File too large): free some space."
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_path_below_a_file_or_of_a_name_too_long_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path, named in (
+        (tmp_path / "file/out.png", tmp_path / "file"),
+        (tmp_path / ("x" * 300), tmp_path / ("x" * 300)),
+    ):
+        with pytest.raises(OSError) as raised:
+            write_text(path, "text")
+        assert str(explain(raised.value)).startswith(f"{named}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_of_reading_is_not_blamed_on_what_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "out.csv"):
+        (tmp_path / "photograph.jpg").read_bytes()
+    assert raised.value.filename == str(tmp_path / "photograph.jpg")
+
+
+def test_folders_and_devices_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="is a folder or a device: name a file"):
+            write_text(path, "text")
+    assert not (tmp_path / "pipe").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [({"val_f1": 1.0, "val_loss": float("nan")}, "val_loss"), ({"a": {"b": [1.0, -np.inf]}}, r"a\.b\.1")],
+)
+def test_json_with_a_number_that_is_not_finite_is_refused_by_its_key(tmp_path, content, key):
+    with pytest.raises(InputError, match=rf"metrics\.json: {key} is (nan|-inf), not a finite number"):
+        write_json(tmp_path / "metrics.json", content)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_does_not_fit_names_its_file_and_the_last_one_is_kept(tmp_path, file_size_limit):
+    checkpoint = Checkpoint("a", "f", tmp_path)
+    checkpoint.save({"epoch": 1})
+    file_size_limit(5_000_000)
+    with pytest.raises(OSError) as raised:
+        checkpoint.save({"epoch": 2, "weights": [torch.zeros(1_000_000) for _ in range(3)]})
+    assert str(explain(raised.value)).startswith(f"{tmp_path}/a.pt: No space is left")
+    assert checkpoint.load() == {"epoch": 1}
+
+
+def test_every_way_to_run_out_of_memory_is_explained():
+    with pytest.raises(RuntimeError) as torchs:
+        torch.empty(1 << 50)
+    with pytest.raises(MemoryError) as numpys:
+        np.empty(1 << 50)
+    for error in (torchs.value, numpys.value, torch.OutOfMemoryError("CUDA out of memory.")):
+        assert str(explain(error)).startswith("Memory ran out")
+    assert explain(RuntimeError("a defect")) is None and explain(ValueError("a defect")) is None
+    assert issubclass(ResourceError, InputError)
+
+
+@pytest.mark.parametrize(
+    "code", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.EXDEV]
+)
+def test_every_os_error_is_one_line_with_status_1(code):
+    source = (
+        "from carcls.errors import reported\n"
+        f"with reported(): raise OSError({code}, {os.strerror(code)!r}, 'here/two\\nlines')"
+    )
+    result = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: here/two\\nlines: ") and os.strerror(code) in line
