@@ -7,10 +7,11 @@ training. Worker processes, which bring nothing on two cores, are used where `--
 contender has a process of its own, trains on 64 images unmeasured and then takes turns with the others.
 
     pip install timm fastai
-    python -m benchmarks.training FOLDER [--sections epoch frozen parts accuracy] [--rounds 2]
+    python -m benchmarks.training FOLDER [--sections epoch kernels frozen parts accuracy] [--rounds 2]
 
-FOLDER holds class folders at any depth. The sections: one epoch end to end; epochs with frozen layers;
-start-up, evaluation and FGSM; validation F1 after training in bfloat16 and in float32.
+FOLDER holds class folders at any depth. The sections: one epoch end to end; the same epoch by carcls with
+and without its own kernels; epochs with frozen layers; start-up, evaluation and FGSM; validation F1 after
+training in bfloat16 and in float32. `--peers plain` needs neither timm nor fastai.
 """
 
 import argparse
@@ -48,6 +49,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("path", type=Path, help="a tree of class folders with JPEGs")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=["epoch", "frozen", "parts"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224], help="pixels")
+    parser.add_argument("--arch", default="resnet18", help="of carcls in the section kernels")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--images", type=int, default=960, help="photographs of an epoch")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15, help="of the sections frozen and accuracy")
@@ -60,7 +63,15 @@ def _arguments() -> argparse.Namespace:
 # --- Contenders: the seconds to read and train on folder/NAME (carcls: NAME-SIZE.tar).
 
 
-def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> float:
+def _carcls(
+    folder: Path,
+    name: str,
+    size: int,
+    epochs: int,
+    frozen: int,
+    arch: str = "resnet18",
+    fast_kernels: bool = True,
+) -> float:
     from carcls.learning.loading import ArchiveSet
     from carcls.learning.model import build
     from carcls.learning.training import fit
@@ -69,8 +80,8 @@ def _carcls(folder: Path, name: str, size: int, epochs: int, frozen: int) -> flo
     val = ArchiveSet(folder / f"val-{size}.tar")
     start = time.perf_counter()
     train = ArchiveSet(folder / f"{name}-{size}.tar")
-    model = build("resnet18", len(train.classes), seed=1)
-    for _ in fit(model, train, val, _recipe(frozen, epochs)):
+    model = build(arch, len(train.classes), seed=1)
+    for _ in fit(model, train, val, _recipe(frozen, epochs), fast_kernels=fast_kernels):
         pass
     return time.perf_counter() - start
 
@@ -137,6 +148,13 @@ def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, worker
     return time.perf_counter() - start
 
 
+PEERS: dict[str, Callable] = {
+    "plain": partial(_peer, plain),
+    "timm": partial(_peer, timm),
+    "fastai": _fastai,
+}
+
+
 # --- Sections
 
 
@@ -159,13 +177,9 @@ def _race(contenders: dict[str, Callable], arguments: tuple, rounds: int) -> dic
 
 def _epoch(arguments: argparse.Namespace, folder: Path) -> None:
     peers: dict[str, Callable] = {
-        "plain PyTorch": partial(_peer, plain),
-        "timm": partial(_peer, timm),
-        "fastai": _fastai,
+        name: partial(PEERS[name], workers=arguments.workers) for name in arguments.peers
     }
-    contenders = {"carcls": _carcls} | {
-        name: partial(train, workers=arguments.workers) for name, train in peers.items()
-    }
+    contenders = {"carcls": _carcls} | peers
     _write(folder, arguments, arguments.images)
     for size in arguments.sizes:
         seconds = _race(contenders, (folder, size, 1, 0), arguments.rounds)
@@ -179,6 +193,21 @@ def _epoch(arguments: argparse.Namespace, folder: Path) -> None:
             rows.append((name, f"{median(rate):.1f}", span, f"{ratio:.2f} times"))
         table(("", "images/s", "slowest to fastest", "carcls is"), rows)
         print(f"carcls over the best peer, {best}: {median(rates['carcls']) / median(rates[best]):.2f} times")
+
+
+def _kernels(arguments: argparse.Namespace, folder: Path) -> None:
+    _write(folder, arguments, arguments.images)
+    contenders: dict[str, Callable] = {
+        name: partial(_carcls, arch=arguments.arch, fast_kernels=fast)
+        for name, fast in (("with", True), ("without", False))
+    }
+    rows = []
+    for size in arguments.sizes:
+        seconds = _race(contenders, (folder, size, 1, 0), arguments.rounds)
+        with_them, without = (median(seconds[name]) for name in contenders)
+        rows.append((size, f"{with_them:.1f}", f"{without:.1f}", f"{without / with_them:.2f} times"))
+    print(f"\nOne epoch of {arguments.images} photographs, {arguments.arch}, seconds:\n")
+    table(("pixels", "with kernels", "without", "with them carcls is"), rows)
 
 
 def _frozen(arguments: argparse.Namespace, folder: Path) -> None:
@@ -271,7 +300,7 @@ def _write(folder: Path, arguments: argparse.Namespace, count: int) -> None:
             write_archive(folder / f"{name}-{size}.tar", chosen, size)
 
 
-SECTIONS = {"epoch": _epoch, "frozen": _frozen, "parts": _parts, "accuracy": _accuracy}
+SECTIONS = {"epoch": _epoch, "kernels": _kernels, "frozen": _frozen, "parts": _parts, "accuracy": _accuracy}
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from carcls.learning import winograd
 
-# Measured in float32 with AVX2; costs are in multiplications for each pair of channels
-TILE = 86  # transforming a tile costs as much as multiplying it with so many kernels
-KERNEL = 64  # transforming a kernel costs as much as multiplying it with so many tiles
-MAX_SHARE = 0.85  # of the multiplications of a plain convolution, up to which filtering is faster
-MAX_BYTES = 2**26  # of a layer's transformed tiles, which are kept for the gradient
+# Measured in float32 with AVX2: docs/log.md
+MIN_CHANNELS = 128  # below it, transforming the tiles takes longer than the multiplications that it saves
+MIN_TILES = 32  # below it, transforming the kernels does
+MAX_TILES = 4096  # above it, the transformed tiles of a layer, kept for the gradient, take more than 75 MB
 
 
 def applied(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
@@ -40,14 +39,12 @@ class _Filtering(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is functional.conv2d and not kwargs and _fits(*args):  # nn.Conv2d passes no keywords
-            images, weight, *_ = args
-            if side := _best_side(images, weight):
-                return winograd.conv2d(images, weight, side)
+        if func is functional.conv2d and not kwargs and _pays(*args):  # nn.Conv2d passes no keywords
+            return winograd.conv2d(*args[:2])
         return func(*args, **(kwargs or {}))
 
 
-def _fits(
+def _pays(
     images: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -56,21 +53,9 @@ def _fits(
     dilation: object = 1,
     groups: int = 1,
 ) -> bool:
-    """Whether winograd.conv2d can compute this call of functional.conv2d in training."""
+    """Whether winograd.conv2d can compute this call of functional.conv2d in training, and faster."""
     plain = bias is None and groups == 1 and stride == padding == dilation == (1, 1)
     # layers without gradients are frozen; their features, which are computed outside too, must be the same
-    return plain and weight.shape[2:] == (3, 3) and torch.is_grad_enabled()
-
-
-def _best_side(images: Tensor, weight: Tensor) -> int | None:
-    """The side of the tiles that cost least; None where a plain convolution costs less."""
-    count, channels, height, width = images.shape
-
-    def cost(side: int) -> float:
-        of_tile = 1 + TILE * (1 / channels + 1 / len(weight))
-        return (side + 2) ** 2 * (winograd.tiles(images, side) * of_tile + KERNEL)
-
-    side = min(winograd.SIDES, key=cost)
-    kept = winograd.tiles(images, side) * channels * (side + 2) ** 2 * images.itemsize
-    faster = cost(side) <= MAX_SHARE * 9 * count * height * width
-    return side if faster and kept <= MAX_BYTES else None
+    if not plain or weight.shape[2:] != (3, 3) or not torch.is_grad_enabled():
+        return False
+    return min(weight.shape[:2]) >= MIN_CHANNELS and MIN_TILES <= winograd.tiles(images) <= MAX_TILES
