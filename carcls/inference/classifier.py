@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from carcls.errors import InputError
 from carcls.evaluation.example import Means, Trial
@@ -49,9 +49,11 @@ class Classifier:
     def tops(self, images: Sequence[np.ndarray], count: int = TOP) -> list[list[tuple[str, float]]]:
         """For each of `images` its `count` most probable classes, as `top`.
 
-        In the company of others its probabilities can differ in their last bits.
+        In the company of others its probabilities can differ in their last bits. Raises InputError when they
+        are not finite.
         """
         probabilities = predict(self.model, self._set(np.stack(images)), self.device).softmax(1)
+        _check_finite(probabilities)
         order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
         return [
             [(self.info.classes[place], row[place].item()) for place in places.tolist()]
@@ -69,23 +71,25 @@ class Classifier:
     def attack(self, image: np.ndarray, name: str, means: Means, seed: int) -> Trial:
         """What `prepare` made under `means`: away from the model's own answer, or towards their target.
 
-        Raises InputError where the model does not know that.
+        Raises InputError where the model does not know that or its probabilities are not finite.
         """
         target = None if means.target is None else self._place(means.target)
         images = self._set(image[None])
-        answer = int(predict(self.model, images, self.device)[0].argmax())
+        logits = predict(self.model, images, self.device)[0]
         pixels = images.read([0]).to(self.device).float() / 255
-        return attempt(self.model, pixels, answer, name, self.info.classes, means, target, seed)
+        trial = attempt(
+            self.model, pixels, int(logits.argmax()), name, self.info.classes, means, target, seed
+        )
+        told = [*trial.row.before, *trial.row.after, trial.unrounded]
+        _check_finite(torch.tensor([probability for _, probability in told]))
+        return trial
 
     def _place(self, name: str) -> int:
         """The place of the class `name`."""
         if name in self.info.classes:
             return self.info.classes.index(name)
-
-        def likeness(known: str) -> float:
-            return SequenceMatcher(None, known.casefold(), name.casefold()).ratio()
-
-        nearest = sorted(self.info.classes, key=likeness, reverse=True)[:3]
+        folded = {known.casefold(): known for known in self.info.classes}
+        nearest = [folded[match] for match in get_close_matches(name.casefold(), folded, cutoff=0)]
         raise InputError(
             f"The model does not know the class {name!r}: the nearest of its {len(self.info.classes)} are "
             f"{', '.join(map(repr, nearest))}."
@@ -94,3 +98,11 @@ class Classifier:
     def _set(self, images: np.ndarray) -> ImageSet:
         labels = torch.zeros(len(images), dtype=torch.int64)
         return ImageSet(torch.from_numpy(images).permute(0, 3, 1, 2), labels)
+
+
+def _check_finite(probabilities: Tensor) -> None:
+    if not probabilities.isfinite().all():
+        raise InputError(
+            "The model's answer is not a finite number: its weights are damaged or too large. Train it again "
+            "with a lower lr."
+        )
