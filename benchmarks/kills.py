@@ -163,7 +163,8 @@ CAMPAIGNS = {
 def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
     """How often rounds of a campaign ended in each way; the folder of a failed round is moved to `keep`."""
     campaign, written = CAMPAIGNS[name]
-    rng, told = random.Random(seed), Counter()
+    rng = random.Random(seed)
+    told: Counter[str] = Counter()
     with TemporaryDirectory() as made:
         expected, seconds = campaign.reference(Path(made) / "reference")
         for number in range(rounds):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +84,8 @@ class Classifier:
         """The place of the class `name`."""
         if name in self.info.classes:
             return self.info.classes.index(name)
-
-        def likeness(known: str) -> float:
-            return SequenceMatcher(None, known.casefold(), name.casefold()).ratio()
-
-        nearest = sorted(self.info.classes, key=likeness, reverse=True)[:3]
+        folded = {known.casefold(): known for known in self.info.classes}
+        nearest = [folded[match] for match in get_close_matches(name.casefold(), folded, cutoff=0)]
         raise InputError(
             f"The model does not know the class {name!r}: the nearest of its {len(self.info.classes)} are "
             f"{', '.join(map(repr, nearest))}."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -126,7 +127,8 @@ def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
         raise InputError(f"{path} is a folder: name the file in it, {path / 'model.safetensors'}.")
     try:
         with safe_open(path, framework="pt") as file:
-            yield file, ModelInfo(**json.loads((file.metadata() or {})["carcls"]))
+            about = json.loads((file.metadata() or {})["carcls"])
+            yield file, TypeAdapter(ModelInfo).validate_python(about)
     except FileNotFoundError:
         raise InputError(f"{path} is missing: `carcls train` makes one, `dvc repro` the study's.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):

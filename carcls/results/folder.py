@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -149,5 +149,23 @@ def keep(work: Path, folder: Path) -> None:
 
 def reports() -> list[Path]:
     """The reports of all results folders, newest first."""
-    found = [path for path in RESULTS.rglob(REPORT) if WORK not in path.parts]
-    return sorted(found, key=lambda path: (-path.stat().st_mtime, path))
+    return newest_first(find(REPORT))
+
+
+def find(name: str) -> list[Path]:
+    """The files called `name` in all results folders; also symlinks whose target is missing."""
+    # Path.rglob leaves those out
+    found = [Path(folder) / name for folder, _, names in os.walk(RESULTS) if name in names]
+    return [path for path in found if WORK not in path.parts]
+
+
+def newest_first(paths: Iterable[Path]) -> list[Path]:
+    """`paths` by their modification time; those without one, such as a symlink to nothing, come last."""
+
+    def key(path: Path) -> tuple[float, Path]:
+        try:
+            return -path.stat().st_mtime, path
+        except OSError:
+            return 1, path
+
+    return sorted(paths, key=key)

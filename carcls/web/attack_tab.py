@@ -11,6 +11,8 @@ from carcls.evaluation.example import STEPS, Means
 from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET
+from carcls.web.gradio_private import take_any_value
+from carcls.web.names import meant, shown
 
 EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
 NOTHING = (None,) * 5  # in the place of pictures
@@ -33,12 +35,11 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
             label="Epsilon: how far each pixel value of [0, 1] may move",
             buttons=["reset"],
         )
-        # hidden in a column: a component that is updated is made anew, with Gradio's own preprocess
+        # in a column of its own, which is what gets hidden: see take_any_value
         with gr.Column(min_width=240, visible=False) as stepped:
             steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", buttons=["reset"])
     for given in (target, slider, steps):
-        # Gradio knows no class of a model chosen since, and its words for a bad value are not ours
-        given.preprocess = lambda payload: payload  # type: ignore[method-assign]
+        take_any_value(given)
     with gr.Row():
         pictures = [_image(label) for label in ("Original", "Up (white) or down (black)", "Attacked")]
     told = gr.HTML(EMPTY)
@@ -49,7 +50,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
 
     def attack(choice: str | None, path: str | None, kind: str, epsilon: float, steps: int, target: str):
         try:
-            aim = target if target and kind != "noise" else None
+            aim = meant(target) if target and kind != "noise" else None
             return _attack(choice, path, Means(kind, epsilon, steps, aim), seed)
         except InputError as error:
             return *NOTHING, html.problem(str(error))
@@ -78,8 +79,8 @@ def _image(label: str) -> gr.Image:
 
 def _targets(choice: str | None, chosen: str) -> gr.Dropdown:
     """The classes that there are now; `chosen` stays chosen if it is one of them."""
-    classes = models.classes(choice)
-    return gr.Dropdown([AWAY, *((name, name) for name in classes)], value=chosen if chosen in classes else "")
+    names = list(map(shown, models.classes(choice)))
+    return gr.Dropdown([AWAY, *((name, name) for name in names)], value=chosen if chosen in names else "")
 
 
 def _options(kind: str) -> tuple[gr.Column, gr.Column]:

@@ -1,21 +1,32 @@
 """The Compare tab: results folders and the study's variants side by side, and the reports."""
 
-import json
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import gradio as gr
 import pandas as pd
+from markupsafe import Markup
 
+from carcls.errors import InputError
 from carcls.results import folder as files
 from carcls.study import figures, paper
 from carcls.study.wording import score, variant_name
-from carcls.web import html
+from carcls.web import html, records
+from carcls.web.names import shown
 
 METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
 COLUMNS = ("Variant", "Val F1", "Val loss", "Train F1", "Train loss", "Best epoch", "Trained parameters")
-OWN_SCORES = ("val_f1", "test_f1", "test_accuracy", "fgsm_f1")
 OWN_COLUMNS = ("Report", "Val F1", "Test F1", "Test accuracy", "F1 under FGSM", "Best epoch")
-SCORES = {"f1": "macro F1", "accuracy": "accuracy", "entropy": "entropy"}
+TESTED_COLUMNS = ("The chosen variant", "macro F1", "accuracy", "entropy")
+TESTED: dict[str, tuple[str, type[records.Scores]]] = {
+    "clean": ("test.json", records.Clean),
+    "under FGSM": ("fgsm.json", records.Attacked),
+}
+RESTORE = "restore it, or delete the folder and train again"
+REPRODUCE = "`dvc repro` makes it again"
+T = TypeVar("T")
 
 
 def build() -> gr.HTML:
@@ -24,68 +35,94 @@ def build() -> gr.HTML:
 
 
 def show() -> str:
-    """The models of results folders, then the study's variants with what `_study` shows."""
-    own = [_own(path) for path in files.reports()]
+    """The models of results folders, then the study's variants with what `_study` shows.
+
+    A file that is missing, damaged or of another version is named; everything else is shown.
+    """
+    problems: list[str] = []
+    own = [_own(path, problems) for path in files.reports()]
     parts = []
     if own:
-        parts = [html.heading("Results folders"), html.table(OWN_COLUMNS, own), html.heading("The study")]
-    return "".join([*parts, _study()])
+        parts = [html.heading("Results folders"), html.table(OWN_COLUMNS, own)]
+        parts += [*map(html.problem, problems), html.heading("The study")]
+    return "".join([*parts, *_study()])
 
 
-def _own(report: Path) -> tuple:
-    """A results folder in a line; what it does not have, as one that only evaluated, is a dash."""
-    name = report.parent.relative_to(files.RESULTS).as_posix()
-    metrics = files.read_metrics(report.parent)
-    scores = [score(metrics[key]) if key in metrics else "–" for key in OWN_SCORES]
-    return (html.link(name, f"/report/{name}"), *scores, metrics.get("epoch", "–"))
+def _own(report: Path, problems: list[str]) -> tuple[object, ...]:
+    """A results folder in a line, with a dash for a score that it does not have."""
+    name = report.parent.relative_to(files.RESULTS)
+    link: str = html.report_link(str(name), name)
+    if not os.access(report, os.R_OK):
+        problems.append(f"{report} cannot be read, or links to a file that is missing: {RESTORE}.")
+        link = str(name)
+    try:
+        result = records.scores(report.parent / files.METRICS, records.Result, RESTORE)
+    except InputError as error:
+        problems.append(str(error))
+        return (link, *["–"] * (len(OWN_COLUMNS) - 1))
+    scores = (result.val_f1, result.test_f1, result.test_accuracy, result.fgsm_f1)
+    return (link, *("–" if value is None else score(value) for value in scores), result.epoch or "–")
 
 
-def _study() -> str:
+def _study() -> list[Markup]:
     """The table of variants, the chosen one's test and attack, the curves, and the report."""
-    trained = {path.stem: json.loads(path.read_text()) for path in (METRICS / "train").glob("*-*.json")}
-    if not trained:
-        return html.note(f"There is no study in {Path.cwd()}: `dvc repro` makes one, in the project.")
-    known = [variant for variant in paper.VARIANTS if variant in trained]
-    variants = known + sorted(trained.keys() - set(known))
-    parts = [html.table(COLUMNS, [_row(variant, trained[variant]) for variant in variants]), _tested()]
-    paths = {variant: HISTORY / f"{variant}.csv" for variant in variants}
-    histories = {variant: pd.read_csv(path) for variant, path in paths.items() if path.exists()}
-    old = [paths[variant] for variant, history in histories.items() if "repeat" not in history]
-    if old:
-        parts.append(html.problem(f"{old[0]} is of an older version of carcls: `dvc repro` makes it anew."))
-    elif histories:
-        curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
-        parts += [
-            html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()
-        ]
-        if any(history["repeat"].max() > 1 for history in histories.values()):
-            parts.append(html.note("Thin lines are repeats whose models are not kept."))
+    found = {path.stem for path in (METRICS / "train").glob("*-*.json")}
+    if not found:
+        return [html.note(f"There is no study in {Path.cwd()}: `dvc repro` makes one, in the project.")]
+    variants = [variant for variant in paper.VARIANTS if variant in found]
+    variants += sorted(found.difference(variants))
+    problems: list[str] = []
+    rows = _readable(_row, variants, problems)
+    tested = _readable(_tested, [name for name in TESTED if (METRICS / TESTED[name][0]).exists()], problems)
+    histories = _readable(_history, variants, problems)
+    parts = [html.table(COLUMNS, list(rows.values()))]
+    if tested:
+        parts.append(html.table(TESTED_COLUMNS, list(tested.values())))
+    parts += map(html.problem, problems)
+    if histories:
+        parts += _curves({shown(variant): table for variant, table in histories.items()})
     if REPORT.exists():
-        parts.append(
-            '<p><a href="/report" target="_blank">Open the report in a page of its own</a></p>'
-            '<iframe class="report" src="/report" title="The report"></iframe>'
-        )
-    else:
-        parts.append(html.note(f"{REPORT} is missing; `dvc repro` makes it."))
-    return "".join(parts)
+        return [*parts, html.study_report()]
+    return [*parts, html.note(f"{REPORT} is missing; `dvc repro` makes it.")]
 
 
-def _row(variant: str, metrics: dict) -> tuple:
-    scores = [score(metrics[key]) for key in ("val_f1", "val_loss", "train_f1", "train_loss")]
+def _readable(read: Callable[[str], T], names: Iterable[str], problems: list[str]) -> dict[str, T]:
+    """`read(name)` by name; where it raises InputError, the message is added to `problems` instead."""
+    values = {}
+    for name in names:
+        try:
+            values[name] = read(name)
+        except InputError as error:
+            problems.append(str(error))
+    return values
+
+
+def _row(variant: str) -> tuple[object, ...]:
+    trained = records.scores(METRICS / f"train/{variant}.json", records.Trained, REPRODUCE)
+    scores = (trained.val_f1, trained.val_loss, trained.train_f1, trained.train_loss)
     return (
         variant_name(variant),
-        *scores,
-        metrics["epoch"],
-        f"{metrics['trainable_parameters']:,}",
+        *map(score, scores),
+        trained.epoch,
+        f"{trained.trainable_parameters:,}",
     )
 
 
-def _tested() -> str:
-    """A table of the chosen variant on the test set, clean and attacked; nothing before there is one."""
-    rows = []
-    for label, file, prefix in (("clean", "test", "test_"), ("under FGSM", "fgsm", "fgsm_")):
-        path = METRICS / f"{file}.json"
-        if path.exists():
-            metrics = json.loads(path.read_text())
-            rows.append((f"Test set, {label}", *(score(metrics[prefix + name]) for name in SCORES)))
-    return html.table(["The chosen variant", *SCORES.values()], rows) if rows else ""
+def _tested(name: str) -> tuple[object, ...]:
+    """The chosen variant on the test set, clean or attacked."""
+    file, kind = TESTED[name]
+    values = records.scores(METRICS / file, kind, REPRODUCE).model_dump().values()
+    return (f"Test set, {name}", *map(score, values))
+
+
+def _history(variant: str) -> pd.DataFrame:
+    return records.history(HISTORY / f"{variant}.csv", REPRODUCE)
+
+
+def _curves(histories: dict[str, pd.DataFrame]) -> list[Markup]:
+    """Loss and F1 of variants by epoch."""
+    curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
+    parts = [html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()]
+    if any(history["repeat"].max() > 1 for history in histories.values()):
+        parts.append(html.note("Thin lines are repeats whose models are not kept."))
+    return parts

@@ -1,15 +1,18 @@
 """The models that the page offers, and test images to try them on."""
 
+import os
 import threading
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 
 from carcls.errors import InputError
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.inference.classifier import Classifier
-from carcls.learning.model import read_info
-from carcls.results.folder import MODEL, RESULTS
+from carcls.learning.model import ModelInfo, read_info
+from carcls.results.folder import MODEL, find, newest_first
 from carcls.study.wording import arch_name
+from carcls.web.names import shown
 
 STUDY = Path("models")
 EXAMPLES = 12  # test images offered
@@ -18,29 +21,52 @@ turn = threading.Lock()  # one model computes at a time: two would fight for the
 
 def paths() -> list[Path]:
     """The model files of the study and of the results folders, newest first."""
-    found = [*STUDY.glob("*.safetensors"), *RESULTS.rglob(MODEL)]
-    return sorted(found, key=lambda path: (-path.stat().st_mtime, path))
+    return newest_first([*STUDY.glob("*.safetensors"), *find(MODEL)])
 
 
 def choices() -> list[tuple[str, str]]:
-    """A line about each of `paths`, and its path as text."""
-    return [(_describe(path), str(path)) for path in paths()]
+    """A line about each of `paths`, and its path as text; those that cannot be read come last."""
+    described = [(*_describe(path), shown(path)) for path in paths()]
+    return [(line, value) for _, line, value in sorted(described, key=lambda choice: choice[0])]
 
 
-def _describe(path: Path) -> str:
-    name = path.stem if path.parent == STUDY else str(path.parent)
+def _describe(path: Path) -> tuple[bool, str]:
+    """Whether the model `path` is broken, and a line about it."""
+    name = shown(path.stem if path.parent == STUDY else path.parent)
     try:
+        _check_readable(path)
         info = read_info(path)
-    except InputError:
-        return f"{name} · not a model of this project"
+    except InputError as error:
+        return True, f"{name} · broken: {shown(error)}"
     arch = "" if info.arch in name else f" · {arch_name(info.arch)}"
-    return f"{name}{arch} · val F1 {info.val_f1:.3f} · {len(info.classes)} classes · {info.image_size} pixels"
+    return False, (
+        f"{name}{arch} · val F1 {val_f1(info)} · {len(info.classes)} classes · {info.image_size} pixels"
+    )
+
+
+def val_f1(info: ModelInfo) -> str:
+    """The validation F1 of a model, which an older version may have saved without checking it."""
+    return f"{info.val_f1:.3f}" if isfinite(info.val_f1) else "unknown"
 
 
 def load(choice: str | None) -> Classifier:
     """The model of one of `choices`. Raises InputError for any other path and for a file that is none."""
     path = _known(choice)
-    return _load(path, path.stat().st_mtime_ns)
+    return _load(path, _check_readable(path))
+
+
+def _check_readable(path: Path) -> int:
+    """When the file `path` was last modified, in ns. Raises InputError when it cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        if path.is_symlink():
+            fix = "restore it, for a model of the study by `dvc checkout`, or delete the link"
+            raise InputError(f"{path} is a link to a file that is missing: {fix}.") from None
+        raise InputError(f"{path} was deleted: choose another model.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
 
 
 def classes(choice: str | None) -> list[str]:
@@ -54,8 +80,8 @@ def classes(choice: str | None) -> list[str]:
 def _known(choice: str | None) -> Path:
     if choice is None:
         raise InputError("Choose a model first; `dvc repro` or the Train tab makes one.")
-    path = Path(choice)
-    if path not in paths():
+    path = next((path for path in paths() if shown(path) == choice), None)
+    if path is None:
         raise InputError(f"{choice} is not a model of the study or of a results folder.")
     return path
 
@@ -68,20 +94,22 @@ def _load(path: Path, _changed: int) -> Classifier:
 def examples(choice: str | None) -> list[tuple[str, str, bytes]]:
     """Name, class and bytes of up to EXAMPLES test images of the model's own data, each of another class.
 
-    Empty where its test set is not there.
+    Empty where its test set is not there. Raises InputError where that is damaged.
     """
     if choice is None:
         return []
-    path = Path(choice)
+    path = _known(choice)
     tar = Path("data/images/test.tar") if path.parent == STUDY else path.with_name("test.tar")
+    if not tar.with_suffix(".csv").exists():
+        return []
     try:
         index = read_index(tar).drop_duplicates("label")
-        shown = min(EXAMPLES, len(index))
-        rows = index.iloc[[place * len(index) // shown for place in range(shown)]]
+        count = min(EXAMPLES, len(index))
+        rows = index.iloc[[place * len(index) // count for place in range(count)]]
         with ArchiveReader(tar) as reader:
             return [
                 (row["name"], row["class"], reader.read(row["offset"], row["size"]))
                 for row in rows.to_dict("records")
             ]
-    except InputError:
-        return []
+    except (KeyError, ValueError, OSError, OverflowError, MemoryError):
+        raise InputError(f"{tar.with_suffix('.csv')} is damaged: restore it or delete it.") from None

@@ -4,9 +4,7 @@ import tempfile
 from pathlib import Path
 
 import gradio as gr
-import numpy as np
 import pandas as pd
-from gradio.data_classes import ImageData
 
 from carcls.errors import InputError
 from carcls.imageset import images
@@ -15,7 +13,10 @@ from carcls.study.heat import overlay
 from carcls.study.wording import score
 from carcls.web import html, models
 from carcls.web.events import EVENT, QUIET
+from carcls.web.gradio_private import take_any_value, take_path
+from carcls.web.names import shown
 
+EXAMPLES = "Test images"
 EMPTY = html.note("Load a picture, paste one, use the camera or click a test image.")
 
 
@@ -24,8 +25,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
     with gr.Row():
         with gr.Column(min_width=320):
             model = gr.Dropdown([], value=None, label="Model, newest first")
-            # Gradio knows the models of when the page was opened only; models.load knows those of now
-            model.preprocess = lambda payload: payload  # type: ignore[method-assign]
+            take_any_value(model)  # also a model that was made after the page was opened
             picture = gr.Image(
                 label="Picture",
                 type="filepath",
@@ -34,10 +34,9 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
                 height=320,
                 buttons=[],
             )
-            # Gradio would open the file with PIL, whose words for a bad one are not ours
-            picture.preprocess = _path  # type: ignore[method-assign, assignment]
+            take_path(picture)
             examples = gr.Gallery(
-                label="Test images",
+                label=EXAMPLES,
                 columns=4,
                 allow_preview=False,
                 format="png",
@@ -61,10 +60,6 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
     return model, picture
 
 
-def _path(payload: ImageData | None) -> str | None:
-    return payload.path if payload else None
-
-
 def refresh(chosen: str | None) -> gr.Dropdown:
     """The models there are now; `chosen` stays chosen if it is still there."""
     choices = models.choices()
@@ -72,8 +67,14 @@ def refresh(chosen: str | None) -> gr.Dropdown:
     return gr.Dropdown(choices, value=chosen if chosen in values else next(iter(values), None))
 
 
-def _examples(choice: str | None) -> list[tuple[np.ndarray, str]]:
-    return [(images.decode(data, name), label) for name, label, data in models.examples(choice)]
+def _examples(choice: str | None) -> gr.Gallery:
+    try:
+        shown_images = [
+            (images.decode(data, name), shown(label)) for name, label, data in models.examples(choice)
+        ]
+    except InputError as error:
+        return gr.Gallery([], label=f"No test images: {shown(error)}")
+    return gr.Gallery(shown_images, label=EXAMPLES)
 
 
 def _take(choice: str, event: gr.SelectData) -> str:

@@ -1,6 +1,7 @@
 """Trainings started on the page: what is asked for, the one process that does it, and how far it is."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from carcls import params
 from carcls.errors import InputError
 from carcls.results import folder as files
 from carcls.results.settings import count, lay_over
+from carcls.web.names import shown
 
 LOG_LINES = 200  # of the log, shown on the page
 
@@ -75,7 +75,7 @@ class Run:
         self.progress: dict[str, Any] = {"doing": "Starting"}
         self.stopping = False
         files.begin(folder, used)
-        with open(folder / files.LOG, "wb") as log:
+        with open(folder / files.LOG, "ab") as log:  # `_listen` appends to it too
             # standard input stays open as long as this server lives: its end is what ends the worker
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "carcls.web.worker", str(folder)],
@@ -86,9 +86,18 @@ class Run:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
+        """Follow the worker's progress; other lines, which a library printed at its import, go to the log."""
         assert self._process.stdout  # a pipe
         for line in self._process.stdout:
-            self.progress = json.loads(line)
+            try:
+                progress = json.loads(line)
+            except ValueError:
+                progress = None
+            if isinstance(progress, dict):
+                self.progress = progress
+            else:
+                with open(self.folder / files.LOG, "ab") as log:
+                    log.write(line)
 
     @property
     def running(self) -> bool:
@@ -110,31 +119,36 @@ class Run:
 
     def log(self) -> str:
         """The last LOG_LINES of its log."""
-        text = (self.folder / files.LOG).read_text(errors="replace")
-        return "\n".join(text.splitlines()[-LOG_LINES:])
-
-    def history(self) -> pd.DataFrame | None:
-        """A row for each epoch that has ended, as in `training.Epoch`; None before the first."""
         try:
-            return pd.read_csv(self.folder / files.HISTORY)
+            text = (self.folder / files.LOG).read_text(errors="replace")
         except FileNotFoundError:
-            return None
+            return f"{shown(self.folder / files.LOG)} was deleted."
+        return "\n".join(text.splitlines()[-LOG_LINES:])
 
     def fault(self) -> str | None:
         """Once it has ended: the sentence that says why there is no model, or None when there is one."""
         code = self._process.returncode
         if code == 0:
             return None
-        last = ([""] + self.log().splitlines())[-1]
-        if last.startswith("error: "):
-            return last.removeprefix("error: ")
+        errors = [line for line in self.log().splitlines() if line.startswith("error: ")]
+        if errors:
+            return errors[-1].removeprefix("error: ")
         if self.stopping and (self.folder / files.MODEL).exists():
             return f"Stopped before its report was written: {self.folder / files.MODEL} is all there is."
         if self.stopping:
             return "Stopped before the first epoch had ended: there is no model to keep."
+        resume = f"`carcls train --resume {shlex.quote(str(self.folder.relative_to(files.RESULTS)))}`"
+        if code == -signal.SIGKILL:
+            return (
+                "The training process was killed, most likely because memory ran out: train again with a "
+                f"smaller batch size or image size, or close other programs and run {resume}."
+            )
         if code < 0:
-            return f"The training process was killed (signal {-code}), perhaps for want of memory."
-        return f"Training broke down ({last}): {self.folder / files.LOG} has the details."
+            return (
+                f"The training process crashed ({signal.strsignal(-code)}): run {resume}, and if it crashes "
+                "again, train on another device."
+            )
+        return f"The training process ended with status {code}: {self.folder / files.LOG} says why."
 
 
 class Runs:

@@ -8,12 +8,13 @@ from pathlib import Path
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from carcls.errors import InputError
 from carcls.results import folder as files
-from carcls.web import app, compare_tab
+from carcls.web import app, compare_tab, gradio_private
+from carcls.web.names import shown
 from carcls.web.runs import Runs
 
 HOST = "127.0.0.1"
@@ -29,7 +30,8 @@ def serve(port: int) -> None:
     Raises InputError when `port` is taken or params.yaml is not here.
     """
     with tempfile.TemporaryDirectory(prefix="carcls-") as uploads:
-        tempfile.tempdir = os.environ["GRADIO_TEMP_DIR"] = os.path.realpath(uploads)
+        tempfile.tempdir = os.path.realpath(uploads)
+        gradio_private.keep_uploads_in(tempfile.tempdir)
         runs = Runs()
         server = uvicorn.Server(uvicorn.Config(build(runs), log_level="warning"))
         listener = _listen(port)
@@ -54,24 +56,25 @@ def build(runs: Runs) -> FastAPI:
         return response
 
     @site.get("/report")
-    async def report() -> Response:
-        if not compare_tab.REPORT.exists():
-            return PlainTextResponse("There is no report yet: `dvc repro` makes it.", 404)
-        return FileResponse(compare_tab.REPORT, media_type="text/html")
+    def report() -> Response:
+        return _report(compare_tab.REPORT, "`dvc repro` makes it")
 
     @site.get("/report/{name:path}")
-    async def report_of(name: str) -> Response:
-        path = next((path for path in files.reports() if path.parent == files.RESULTS / name), None)
-        if path is None:
+    def report_of(name: str) -> Response:
+        folders = {shown(path.parent.relative_to(files.RESULTS)): path.parent for path in files.reports()}
+        folder = folders.get(name)
+        if folder is None:
             return PlainTextResponse(f"{files.RESULTS / name} has no report.", 404)
-        return FileResponse(path, media_type="text/html")
+        return _report(folder / files.REPORT, compare_tab.RESTORE)
 
     page = app.build(runs)
-    page.has_launched = True  # only then does Gradio refuse files that were not uploaded
+    gradio_private.refuse_foreign_files(page)
+    site.add_middleware(gradio_private.RelativeAddresses)
     return gr.mount_gradio_app(
         site,
         page,
         path="/",
+        root_path=gradio_private.ROOT,
         server_name=HOST,
         footer_links=[],
         run_history=False,
@@ -80,6 +83,14 @@ def build(runs: Runs) -> FastAPI:
         theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=MONOSPACE),
         css_paths=Path(__file__).with_name("page.css"),
     )
+
+
+def _report(path: Path, fix: str) -> Response:
+    """The report `path` as it is now."""
+    try:
+        return HTMLResponse(path.read_bytes())
+    except OSError as error:
+        return PlainTextResponse(shown(f"{path} cannot be read ({error.strerror}): {fix}."), 404)
 
 
 def _listen(port: int) -> socket.socket:

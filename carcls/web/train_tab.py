@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import gradio as gr
-import pandas as pd
 import torch
 
 from carcls import params
@@ -17,8 +16,10 @@ from carcls.results import folder as files
 from carcls.results.folder import free_name
 from carcls.results.settings import count
 from carcls.study import figures
-from carcls.web import html
+from carcls.web import html, records
 from carcls.web.events import EVENT, QUIET
+from carcls.web.models import val_f1
+from carcls.web.names import meant, shown
 from carcls.web.runs import Form, Run, Runs
 
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # what the study's pretrained variants start from
@@ -123,7 +124,7 @@ def _devices() -> list[tuple[str, str]]:
 
 def _folders(folder: str) -> list[tuple[str, str]]:
     """The folder above `folder` and those in it, each by its name; nothing where it cannot be read."""
-    here = Path(folder.strip() or ".").expanduser().resolve()
+    here = Path(meant(folder).strip() or ".").expanduser().resolve()
     try:
         inside = sorted(
             entry for entry in here.iterdir() if entry.is_dir() and not entry.name.startswith(".")
@@ -131,8 +132,8 @@ def _folders(folder: str) -> list[tuple[str, str]]:
     except OSError:
         return []
     return [
-        (f"↑ {here.parent}", str(here.parent)),
-        *((entry.name, str(entry)) for entry in inside[:MAX_FOLDERS]),
+        (shown(f"↑ {here.parent}"), shown(here.parent)),
+        *((shown(entry.name), shown(entry)) for entry in inside[:MAX_FOLDERS]),
     ]
 
 
@@ -141,11 +142,11 @@ def _count(folder: str):
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
         return html.note("One folder of images for each class."), None, pick
-    files = (name for _, _, names in os.walk(Path(folder.strip()).expanduser()) for name in names)
+    files = (name for _, _, names in os.walk(Path(meant(folder).strip()).expanduser()) for name in names)
     if next(islice(files, MAX_FILES, None), None):
         return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
     try:
-        classes, images, left_out = count(folder)
+        classes, images, left_out = count(meant(folder))
     except InputError as error:
         return html.problem(str(error)), None, pick
     told = html.done(f"{len(classes)} classes, {images:,} images.")
@@ -155,7 +156,8 @@ def _count(folder: str):
 
 
 def _start(runs: Runs, *values) -> tuple[str, str]:
-    form = Form(*values)
+    folder, *others = values
+    form = Form(meant(folder), *others)
     try:
         runs.start(form)
     except InputError as error:
@@ -173,12 +175,9 @@ def _stop(runs: Runs) -> str:
 def _look(runs: Runs):
     """Status, curves, log and the state of both buttons, the same for every visitor."""
     run = runs.current
-    if run is None:
-        status, curves, log = html.note("No training has been started yet."), "", ""
-    else:
-        status, log = _status(run), run.log()
-        history = run.folder / files.HISTORY
-        curves = _curves(history, history.stat().st_mtime_ns) if history.exists() else ""
+    status, log, curves = str(html.note("No training has been started yet.")), "", ""
+    if run is not None:
+        status, log, curves = _status(run), run.log(), _history(run.folder / files.HISTORY)
     running = run is not None and run.running
     return status, curves, log, gr.Button(interactive=not running), gr.Button(interactive=running)
 
@@ -199,12 +198,15 @@ def _status(run: Run) -> str:
     if fault:
         return html.problem(fault)
     model = run.folder / files.MODEL
-    info = read_info(model)
+    try:
+        info = read_info(model)
+    except InputError as error:
+        return html.problem(str(error))
     ended = "Stopped" if run.stopping else "Finished"
     return html.done(
-        f"{ended}: {model} has epoch {info.epoch}, validation F1 {info.val_f1:.3f}. "
+        f"{ended}: {model} has epoch {info.epoch}, validation F1 {val_f1(info)}. "
         "Choose it on the Predict tab.",
-        html.link("Open its report", f"/report/{run.folder.relative_to(files.RESULTS).as_posix()}"),
+        html.report_link("Open its report", run.folder.relative_to(files.RESULTS)),
     )
 
 
@@ -216,9 +218,19 @@ def _span(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _history(csv: Path) -> str:
+    """The curves in `csv`; nothing before the first epoch has ended."""
+    try:
+        return _curves(csv, csv.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return ""
+    except InputError as error:
+        return html.problem(str(error))
+
+
 @lru_cache(maxsize=1)
 def _curves(csv: Path, _changed: int) -> str:
-    history = pd.read_csv(csv)
+    history = records.history(csv, "the next epoch writes it again")
     pngs = [figures.png(figures.training_curve(history, of)) for of in ("loss", "f1")]
     names = ("Loss by epoch", "Macro F1 by epoch")
     images = (html.picture(png, name) for png, name in zip(pngs, names, strict=True))

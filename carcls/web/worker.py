@@ -1,8 +1,8 @@
 """The training process behind the page: `python -m carcls.web.worker FOLDER`, FOLDER holding params.yaml.
 
-It does what `carcls train` does. Standard output carries its progress, a line of JSON each time, and
-standard error is its log. SIGINT stops it with the best epoch kept. So does the end of standard input: the
-server is gone then.
+It does what `carcls train` does. The pipe that is its standard output at the start carries its progress, a
+line of JSON each time; then standard output joins standard error, the log. SIGINT stops it with the best
+epoch kept. So does the end of standard input: the server is gone then.
 """
 
 import json
@@ -12,6 +12,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,14 +30,19 @@ PAUSE = 0.2  # seconds between two lines of progress
 
 
 def main() -> None:
+    say = _progress_pipe()
     set_up()
     folder = Path(sys.argv[1])
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_server, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with reported():
-        bar = _progress(params.load(folder / files.PARAMS).train)
-        train(folder, lambda doing: say(doing=doing), bar)
+    try:
+        with reported():
+            bar = _progress(params.load(folder / files.PARAMS).train, say)
+            train(folder, lambda doing: say(doing=doing), bar)
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(f"error: {_sentence(error, folder)}")
 
 
 def _stop(*_) -> None:
@@ -51,15 +58,31 @@ def _end_with_server() -> None:
     os._exit(1)
 
 
-def say(**progress) -> None:
-    """One line of progress, for `runs.Run`."""
-    try:
-        print(json.dumps(progress), flush=True)
-    except BrokenPipeError:  # the server is gone; _end_with_server sees to it
-        pass
+def _progress_pipe() -> Callable[..., None]:
+    """A function that sends its keywords to `runs.Run`. From now on, what libraries print goes to the log."""
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in order with the log
+
+    def say(**progress) -> None:
+        try:
+            os.write(pipe, json.dumps(progress).encode() + b"\n")
+        except BrokenPipeError:  # the server is gone; _end_with_server sees to it
+            pass
+
+    return say
 
 
-def _progress(recipe: Train) -> type[tqdm]:
+def _sentence(error: Exception, folder: Path) -> str:
+    """What ended the training unexpectedly, in one line with a fix; the traceback is in the log."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    log = folder / files.LOG
+    return (
+        f"Training failed ({reason[:200]}): {log} has the details; train again, or report it with that file."
+    )
+
+
+def _progress(recipe: Train, say: Callable[..., None]) -> type[tqdm]:
     """A tqdm for `fit` that says how far training is instead of drawing a bar."""
     start, epoch = time.monotonic(), 0
 
