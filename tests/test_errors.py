@@ -40,6 +40,15 @@ def test_a_write_error_names_the_file_and_leaves_the_old_one(tmp_path, file_size
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_of_the_temporary_file_names_the_file_that_it_replaces(tmp_path):
+    path = tmp_path / "out.png"
+    with pytest.raises(IsADirectoryError) as raised, replacing(path) as [temporary]:
+        temporary.touch()
+        path.mkdir()  # so that the temporary file cannot be renamed
+    assert explain(raised.value) == f"{path}: Is a directory: name a file, not a folder."
+    assert not temporary.exists()
+
+
 def test_a_path_below_a_file_or_of_a_name_too_long_is_named(tmp_path):
     (tmp_path / "file").touch()
     for path, named in (
