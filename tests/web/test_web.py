@@ -216,7 +216,9 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
         "    print('at import', flush=True)\n"
         "    print(17, flush=True)\n"
         "    import json; dumps = json.dumps\n"
-        "    def talk(*a, **k): print('during training'); os.write(1, b'by C code\\n'); return dumps(*a, **k)\n"
+        "    def talk(*values, **options):\n"
+        "        print('{\"during\": \"training\"}'); os.write(1, b'by C code\\n')\n"
+        "        return dumps(*values, **options)\n"
         "    json.dumps = talk\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
@@ -224,7 +226,7 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
     wait(run)
     assert run.fault() is None and run.progress["doing"] == "Writing the report"
     log = (run.folder / "train.log").read_text()
-    for line in ("at import", "17", "during training", "by C code", "epoch 2"):
+    for line in ("at import", "17", '{"during": "training"}', "by C code", "epoch 2"):
         assert re.search(f"^{line}", log, re.MULTILINE), log
 
 
