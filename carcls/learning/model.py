@@ -126,11 +126,14 @@ def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file in it, {path / 'model.safetensors'}.")
     try:
+        str(path).encode()  # safetensors takes UTF-8 only
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["carcls"])
             yield file, TypeAdapter(ModelInfo).validate_python(about)
     except FileNotFoundError:
         raise InputError(f"{path} is missing: `carcls train` makes one, `dvc repro` the study's.") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{path} has a name that is not UTF-8: rename the file or its folder.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
         raise InputError(f"{path} is not a model that this project trained.") from None
 

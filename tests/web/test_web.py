@@ -1,5 +1,6 @@
 """The web page: its server as `carcls web` starts it, and what a browser without a network sees of it."""
 
+import json
 import os
 import pickle
 import re
@@ -12,7 +13,9 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import numpy as np
@@ -205,6 +208,62 @@ def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
     assert info.epoch == pd.read_csv(history).val_f1.idxmax() + 1
 
 
+def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monkeypatch):
+    # Python imports sitecustomize before the worker
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'carcls.web.worker' in sys.orig_argv:\n"
+        "    print('at import', flush=True)\n"
+        "    print(17, flush=True)\n"
+        "    import json; dumps = json.dumps\n"
+        "    def talk(*values, **options):\n"
+        "        print('{\"during\": \"training\"}'); os.write(1, b'by C code\\n')\n"
+        "        return dumps(*values, **options)\n"
+        "    json.dumps = talk\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    run = runs.Runs().start(replace(FORM, results="talkative"))
+    wait(run)
+    assert run.fault() is None and run.progress["doing"] == "Writing the report"
+    log = (run.folder / "train.log").read_text()
+    for line in ("at import", "17", '{"during": "training"}', "by C code", "epoch 2"):
+        assert re.search(f"^{line}", log, re.MULTILINE), log
+
+
+def test_a_killed_training_says_so_in_one_line_with_the_fix():
+    run = runs.Runs().start(replace(FORM, epochs=500, patience=500, results="killed it"))
+    wait(run, lambda run: "epoch" in run.progress)
+    run._process.kill()
+    wait(run)
+    assert "memory" in run.fault() and "`carcls train --resume 'killed it'`" in run.fault()
+    assert "\n" not in run.fault()
+    shutil.rmtree(run.folder)
+    assert "was deleted" in run.log() and run.fault()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("MemoryError()", "Memory ran out: train again with a smaller batch size"),
+        ("RuntimeError('DefaultCPUAllocator: can\\'t allocate memory:\\n you tried')", "Memory ran out"),
+        ("KeyError('first\\nsecond')", "Training failed (KeyError: 'first"),
+    ],
+)
+def test_an_unexpected_error_is_one_line_with_the_fix(tmp_path, monkeypatch, error, says):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'carcls.web.worker' in sys.orig_argv:\n"
+        "    import carcls.results.train as module\n"
+        f"    def train(*_): print('unflushed'); raise {error}\n"
+        "    module.train = train\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    run = runs.Runs().start(replace(FORM, results=f"unexpected-{os.urandom(4).hex()}"))
+    wait(run)
+    assert run.fault().startswith(says) and "\n" not in run.fault()
+    assert "Traceback" in run.log()
+
+
 # --- The server.
 
 
@@ -307,6 +366,46 @@ def test_an_address_as_a_picture_is_not_fetched(server):
 
 def test_another_name_for_this_machine_is_refused(server):
     assert httpx.get(server, headers={"Host": "rebound.example.org"}).status_code == 400
+
+
+PREFIX = "/user/x/proxy/7860"
+
+
+@pytest.fixture
+def proxy(server):
+    """The address of a reverse proxy that removes PREFIX, and the requests that it got outside PREFIX."""
+    outside: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(f"{PREFIX}/"):
+                outside.append(self.path)
+                return self.send_error(404)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {
+                name: self.headers[name] for name in ("Content-Type", "Cookie") if name in self.headers
+            }
+            forwarded = {"X-Forwarded-Host": "hub.example.org", "X-Forwarded-Proto": "http"}
+            path = self.path.removeprefix(PREFIX)
+            answer = httpx.request(
+                self.command, server + path, content=body, headers=headers | forwarded, timeout=60
+            )
+            self.send_response(answer.status_code)
+            for name in ("Content-Type", "Location", "Content-Disposition"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_port}{PREFIX}/", outside
+        proxy.shutdown()
 
 
 def test_an_upload_over_the_limit_is_refused(server):
@@ -477,6 +576,41 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     table.wait_for()
     told.wait_for(state="detached")
     assert page.get_by_label("Make it").is_hidden()
+
+
+def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
+    address, outside = proxy
+    folder = project / "results/50% #1?"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("the report of fifty")
+    scores = {"test_f1": 0.5, "test_accuracy": 0.5}
+    (folder / "metrics.json").write_text(json.dumps(scores))
+    page = browser.new_page()
+    page.set_default_timeout(30_000)
+    open_page(page, address)
+    open_tab(page, "Predict")
+    load_picture(page, project / "photo.png")
+    page.locator("table.top").wait_for()
+    thumbnail = page.locator(".thumbnail-item img").first
+    assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    open_tab(page, "Attack")
+    page.locator("table.attacked").wait_for()
+    attacked = page.locator(".pixels .image-frame img:visible").first
+    assert attacked.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    open_tab(page, "Predict")
+    page.get_by_text("Several pictures at once").click()
+    page.locator("input[type=file][multiple]").set_input_files([project / "photo.png"])
+    with page.expect_download() as download:
+        page.get_by_text("Download the table (CSV)").click()
+    assert len(pd.read_csv(download.value.path())) == 12
+    open_tab(page, "Compare")
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="50% #1?").click()
+    popup.value.get_by_text("the report of fifty").wait_for()
+    popup.value.close()
+    page.close()
+    shutil.rmtree(folder)
+    assert set(outside) <= {"/favicon.ico", "/manifest.json"}  # which browsers ask for by themselves
 
 
 def test_several_pictures_give_a_table_to_download(page, project):

@@ -1,0 +1,215 @@
+"""One damaged, missing or oddly named file: the page names it and shows the others."""
+
+import json
+import os
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("gradio", reason="the extra web is not installed")
+
+from carcls.errors import InputError
+from carcls.evaluation.example import Means
+from carcls.inference.classifier import Classifier
+from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
+from carcls.learning.training import Epoch
+from carcls.web import compare_tab, models, predict_tab, records
+
+INFO = ModelInfo("resnet18", "scratch", ["bar", "disc"], 32, MEAN, STD, 0.5, 1)
+RESULT = {"val_f1": 0.75, "test_f1": 0.5, "test_accuracy": 0.25, "fgsm_f1": 0.125, "epoch": 3}
+TRAINED = {
+    **{"val_f1": 0.75, "val_loss": 1.5, "train_f1": 0.875, "train_loss": 0.25},
+    **{"epoch": 2, "trainable_parameters": 11},
+}
+HISTORY = pd.DataFrame([asdict(Epoch(1, 0.1, 1.5, 0.5, 1.25, 0.5, 0.25))])
+NAMES = [
+    "a#b?c",
+    "50% & more",
+    "\"q\" 'q' <b>x</b>",
+    "línea 中文",
+    "two\nlines",
+    "back\\slash",
+    os.fsdecode(b"\xff"),
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def results_folder(name: str, metrics: bytes | None = json.dumps(RESULT).encode()) -> Path:
+    folder = Path("results") / name
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text(f"report of {name!a}")
+    if metrics is not None:
+        (folder / "metrics.json").write_bytes(metrics)
+    return folder
+
+
+def model(path: Path, info: ModelInfo = INFO) -> Path:
+    save_model(path, build("resnet18", 2, seed=1), info)
+    return path
+
+
+def study(variant: str, metrics: str | None = None, history: str | None = None) -> None:
+    for path, text in (
+        (Path("metrics/train") / f"{variant}.json", json.dumps(TRAINED) if metrics is None else metrics),
+        (
+            Path("plots/history") / f"{variant}.csv",
+            HISTORY.to_csv(index=False) if history is None else history,
+        ),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "says"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b'{"val_f1": 0.', "is cut off or no JSON"),
+        (b"", "is cut off or no JSON"),
+        (b"[1]", "has [1], which should be an object"),
+        (b"{}", "has no test_f1"),
+        (json.dumps(RESULT | {"test_f1": float("nan")}).encode(), "has nan as test_f1"),
+        (
+            json.dumps(RESULT | {"val_f1": "0.5"}).encode(),
+            "has &#39;0.5&#39; as val_f1, which should be a valid number",
+        ),
+        (json.dumps(RESULT | {"epoch": [1]}).encode(), "has [1] as epoch"),
+    ],
+)
+def test_a_results_folder_with_damaged_scores_is_named_and_the_others_are_shown(metrics, says):
+    results_folder("good")
+    results_folder("broken", metrics)
+    page = compare_tab.show()
+    [row] = re.findall(r"<tr><td><a[^>]*>good</a>.*?</tr>", page)
+    assert re.findall(r"<td>([\d.]+)</td>", row) == ["0.7500", "0.5000", "0.2500", "0.1250", "3"]
+    [problem] = re.findall(r'<p class="problem".*?</p>', page)
+    assert f"results/broken/metrics.json {says}" in problem and "restore it" in problem
+    assert "nan" not in page.replace(problem, "")
+
+
+def test_a_report_that_links_to_nothing_is_named():
+    results_folder("good")
+    report = results_folder("copied") / "report.html"
+    report.unlink()
+    report.symlink_to("/nowhere/report.html")
+    page = compare_tab.show()
+    assert "results/copied/report.html cannot be read" in page and 'href="report/good"' in page
+    assert "report/copied" not in page.replace("results/copied", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"metrics": '{"val_f1": 0.7'}, "metrics/train/resnet18-freeze6.json is cut off"),
+        ({"metrics": json.dumps(TRAINED).replace("1.5", "NaN")}, "has nan as val_loss"),
+        ({"history": ""}, "plots/history/resnet18-freeze6.csv is empty"),
+        ({"history": "epoch,loss\n1,2\n"}, "has no column lr, as of another version"),
+        ({"history": HISTORY.to_csv(index=False)[:-3]}, "is cut off"),
+        ({"history": HISTORY.to_csv(index=False)[:-9]}, "no finite numbers"),
+        ({"history": HISTORY.assign(val_loss="inf").to_csv(index=False)}, "no finite numbers"),
+        ({"history": "\x00\xff\n"}, "has no column"),
+    ],
+)
+def test_a_variant_with_damaged_files_is_named_and_the_others_are_shown(changed, says):
+    study("resnet18-scratch")
+    study("resnet18-freeze6", **changed)
+    page = compare_tab.show()
+    assert "<td>ResNet-18 scratch</td><td>0.7500</td><td>1.5000</td>" in page
+    [problem] = re.findall(r'<p class="problem".*?</p>', page)
+    assert says in problem and "<code>dvc repro</code>" in problem
+    assert 'alt="Validation loss by epoch"' in page
+
+
+def test_damaged_scores_of_the_test_set_leave_the_rest(tmp_path):
+    study("resnet18-scratch")
+    Path("metrics/test.json").write_text('{"test_f1": 0.5, "test_accuracy": 0.5, "test_entropy": 0.5}')
+    Path("metrics/fgsm.json").write_text('{"fgsm_f1": 2}')
+    page = compare_tab.show()
+    assert "Test set, clean" in page and "metrics/fgsm.json has 2 as fgsm_f1" in page
+
+
+def test_a_history_with_and_without_repeats_is_the_same_table(tmp_path):
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    HISTORY.to_csv(old, index=False)
+    HISTORY.assign(repeat=1).to_csv(new, index=False)
+    pd.testing.assert_frame_equal(records.history(old, "x"), records.history(new, "x"))
+
+
+def test_a_broken_model_is_named_last_and_the_others_are_offered():
+    good = model(Path("models/good.safetensors"))
+    Path("models/gone.safetensors").symlink_to("/nowhere/files/md5/aa/bb")
+    Path("models/cut.safetensors").write_bytes(good.read_bytes()[:1000])
+    model(Path("models/types.safetensors"), replace(INFO, image_size="big"))
+    model(Path("models/nan.safetensors"), replace(INFO, val_f1=float("nan")))
+    Path("results/mine").mkdir(parents=True)
+    Path("results/mine/model.safetensors").symlink_to("/nowhere/model")
+    lines = {value: line for line, value in models.choices()}
+    assert set(list(lines)[:2]) == {"models/good.safetensors", "models/nan.safetensors"} and len(lines) == 6
+    assert "val F1 unknown" in lines["models/nan.safetensors"]
+    for value in list(lines)[2:]:
+        assert "broken: " in lines[value] and value in lines[value]
+        with pytest.raises(InputError, match=re.escape(value)):
+            models.load(value)
+    assert "`dvc checkout`" in lines["models/gone.safetensors"]
+    assert predict_tab.refresh(None).value in list(lines)[:2]
+
+
+def test_a_damaged_test_set_is_named_and_the_model_still_answers():
+    path = model(Path("results/mine/model.safetensors"))
+    path.with_name("test.csv").write_text("name,label\nx")
+    with pytest.raises(InputError, match="results/mine/test.csv is damaged"):
+        models.examples(str(path))
+    assert models.load(str(path)).info == INFO
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(name):
+    from starlette.testclient import TestClient
+
+    from carcls.web.runs import Runs
+    from carcls.web.server import build as build_site
+
+    folder = results_folder(name)
+    model(folder / "model.safetensors")
+    page = compare_tab.show()
+    page.encode()  # what cannot be encoded never reaches the browser
+    assert "<b>x" not in page
+    [address] = re.findall(r'href="(report/[^"]*)"', page)
+    assert not set("#?<>\"' \n\\") & set(address)
+    with TestClient(build_site(Runs()), base_url="http://127.0.0.1") as client:
+        answer = client.get(f"/{address}")
+    assert (answer.status_code, answer.text) == (200, f"report of {name!a}")
+    [(line, value)] = models.choices()
+    (line + value).encode()
+    if name == os.fsdecode(b"\xff"):
+        with pytest.raises(InputError, match="rename"):
+            models.load(value)
+    else:
+        assert models.load(value).info == INFO
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda c, i: c.top(i), lambda c, i: c.attack(i, "x", Means("fgsm", 0.1), 1)]
+)
+def test_an_answer_that_is_not_finite_is_refused(asked):
+    network = build("resnet18", 2, seed=1)
+    nn.init.constant_(network.fc.bias, float("nan"))
+    classifier = Classifier(network.eval(), INFO, torch.device("cpu"))
+    with pytest.raises(InputError, match="not a finite number"):
+        asked(classifier, torch.zeros(32, 32, 3, dtype=torch.uint8).numpy())
+
+
+def test_an_unknown_class_gets_the_nearest_names():
+    info = replace(INFO, classes=["Audi A4", "BMW M3", "Fiat Panda", "audi a3"])
+    classifier = Classifier(build("resnet18", 4, seed=1).eval(), info, torch.device("cpu"))
+    with pytest.raises(InputError, match="'Audi A4', 'audi a3'"):
+        classifier._place("AUDI A4 ")
