@@ -66,3 +66,11 @@ def _set_up_torch(torch: ModuleType) -> None:
         trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # malloc.h; bytes
         ctypes.CDLL(None).mallopt(trim_threshold, most)
         ctypes.CDLL(None).mallopt(mmap_threshold, most)
+
+
+def set_up_matplotlib() -> None:
+    """Select the backend that writes files, for this process and its children. Call it before the import.
+
+    Jupyter and Colab set MPLBACKEND to one that other environments lack, and importing Matplotlib then fails.
+    """
+    os.environ["MPLBACKEND"] = "agg"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from carcls.base.startup import set_up
+from carcls.base.startup import set_up, set_up_matplotlib
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
 from carcls.evaluation.example import KINDS, STEPS
@@ -17,6 +17,7 @@ from carcls.results.settings import preset
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that `arguments` (None: the program's own) name."""
+    set_up_matplotlib()
     with reported():
         parser = _parser()
     parsed = parser.parse_args(arguments)
