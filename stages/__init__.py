@@ -53,6 +53,7 @@ def _open_logs(name: str) -> None:
     terminal.setLevel(logging.INFO)
     path = Path(f"logs/{name}.log")
     path.parent.mkdir(exist_ok=True)
+    logging.raiseExceptions = False  # a log that cannot be written stops nothing
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[terminal, file])

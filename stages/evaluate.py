@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from carcls import params
-from carcls.base.startup import set_up_images, set_up_torch
+from carcls.base.startup import set_up_images, set_up_matplotlib, set_up_torch
 from carcls.pipeline.evaluate import evaluate
 from stages import stage
 
 
-@stage(set_up_images, set_up_torch)
+@stage(set_up_images, set_up_torch, set_up_matplotlib)  # captum imports Matplotlib
 def main() -> None:
     evaluate(params.load(), Path("."))
 

@@ -41,7 +41,15 @@ def set_up_torch() -> None:
         ctypes.CDLL(None).mallopt(mmap_threshold, most)
 
 
+def set_up_matplotlib() -> None:
+    """Select the backend that writes files, for this process and its children. Call it before the import.
+
+    Jupyter and Colab set MPLBACKEND to one that other environments lack, and importing Matplotlib then fails.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+
+
 def set_up() -> None:
-    """All of the above, for entry points that read photographs and compute with PyTorch."""
+    """For entry points that read photographs and compute with PyTorch."""
     set_up_images()
     set_up_torch()

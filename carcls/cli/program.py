@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from carcls.base.startup import set_up
+from carcls.base.startup import set_up, set_up_matplotlib
 from carcls.cli import attack, predict, train
 from carcls.errors import InputError, reported
 from carcls.evaluation.attacks import ON_ONE_IMAGE
@@ -20,6 +20,7 @@ from carcls.results.settings import preset
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that `arguments` (None: the program's own) name."""
+    set_up_matplotlib()
     with reported():
         _check_streams()
         parsed = _parser().parse_args(arguments)

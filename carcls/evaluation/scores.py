@@ -86,13 +86,10 @@ def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.Dat
     """Columns actual, predicted, count: a row for each pair of classes that occurs, in order of label."""
     import pandas as pd
 
-    pairs = np.bincount(labels * len(classes) + logits.argmax(1), minlength=len(classes) ** 2)
-    matrix = pairs.reshape(len(classes), len(classes))
-    actual, predicted = np.nonzero(matrix)
+    pairs, counts = np.unique(labels * len(classes) + logits.argmax(1), return_counts=True)
+    actual, predicted = np.divmod(pairs, len(classes))
     names = np.array(classes, dtype=object)
-    return pd.DataFrame(
-        {"actual": names[actual], "predicted": names[predicted], "count": matrix[actual, predicted]}
-    )
+    return pd.DataFrame({"actual": names[actual], "predicted": names[predicted], "count": counts})
 
 
 def predictions(

@@ -132,7 +132,7 @@ def begun(name: str) -> Path:
 
 def resumable(folder: Path) -> bool:
     """Whether the training in `folder` has finished an epoch that a resumed training would continue from."""
-    return any((folder / WORK).glob(f"{CHECKPOINTS}/*")) or any((folder / WORK).glob("models/*"))
+    return any((folder / WORK).glob(f"{CHECKPOINTS}/*.pt")) or any((folder / WORK).glob("models/*.safetensors"))
 
 
 def read_metrics(folder: Path) -> dict[str, float]:

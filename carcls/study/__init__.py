@@ -6,6 +6,7 @@ From the ground up: a module imports only those before it.
     analysis     intervals, calibration and confusions out of predictions
     paper        the paper's numbers
     wording      how a score, an architecture and a variant are written
+    fonts        installed fonts for characters that the figures' font lacks
     figures      every drawn figure
     heat         heat maps of where a model looks, as a table and as pictures
     run          the files of a run

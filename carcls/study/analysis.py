@@ -26,16 +26,14 @@ def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tupl
     codes, names = pd.factorize(pd.concat([answers.actual, answers.predicted]))
     actual, predicted = codes.reshape(2, -1)
     hit = np.where(actual == predicted, actual, len(names))  # one class more for what is wrong
-    width = len(names) + 1
-    draws = rng.integers(len(answers), size=(RESAMPLES, len(answers)))
-    offsets = width * np.arange(RESAMPLES)[:, None]
-
-    def count(labels: np.ndarray) -> np.ndarray:
-        counts = np.bincount((labels[draws] + offsets).ravel(), minlength=RESAMPLES * width)
-        return counts.reshape(RESAMPLES, width)[:, :-1]
-
-    support, called, hits = count(actual), count(predicted), count(hit)
-    scores = {"f1": mean_f1(support, called, hits), "accuracy": hits.sum(1) / len(answers)}
+    scores: dict[str, list[float]] = {"f1": [], "accuracy": []}
+    for _ in range(RESAMPLES):
+        draw = rng.integers(len(answers), size=len(answers))
+        counts = [
+            np.bincount(labels[draw], minlength=len(names) + 1)[:-1] for labels in (actual, predicted, hit)
+        ]
+        scores["f1"].append(float(mean_f1(*counts)))
+        scores["accuracy"].append(counts[-1].sum() / len(answers))
     return {name: tuple(np.quantile(values, (0.025, 0.975)).tolist()) for name, values in scores.items()}
 
 
@@ -80,8 +78,8 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
 
     every = np.arange(len(clean))
     fpr, tpr = (np.append(0, of_each[::-1].cumsum()) / len(clean) for of_each in counts(every))
-    draws = rng.integers(len(clean), size=(RESAMPLES, len(clean)))
-    low, high = np.quantile([area(places) for places in draws], (0.025, 0.975)).tolist()
+    areas = [area(rng.integers(len(clean), size=len(clean))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(areas, (0.025, 0.975)).tolist()
     return {"fpr": fpr, "tpr": tpr, "auc": area(every), "interval": (low, high)}
 
 

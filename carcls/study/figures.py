@@ -3,6 +3,8 @@
 import io
 import math
 import textwrap
+import unicodedata
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 
@@ -17,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from carcls.evaluation.example import Example
+from carcls.study.fonts import add_fallbacks
 from carcls.study.wording import arch_name, variant_name
 
 STYLE = {
@@ -46,6 +49,10 @@ CONFIGS = ("scratch", "pretrained", "freeze6", "freeze8")
 GREY = "#9a9a9a"
 EPSILON = "Epsilon (pixel values in [0, 1])"
 DPI = 160  # dots an inch
+EVERY_CLASS = 200  # classes up to which a figure shows each of them
+MOST_CONFUSED = 24  # classes of the confusion matrix beyond that
+MOST_CONFIGS = 24  # configurations of a figure
+MOST_EPSILONS = 12  # labels of an axis
 
 
 def _styled(function: Callable) -> Callable:
@@ -62,10 +69,14 @@ def png(figure: Figure) -> bytes:
     """`figure` as a PNG of DPI dots an inch, without the date and version that matplotlib would write."""
     file = io.BytesIO()
     figure.dpi = DPI
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)  # savefig would draw the whole figure for it, and then once more
-        figure.set_layout_engine("none")
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    add_fallbacks(figure)
+    with warnings.catch_warnings():
+        # add_fallbacks says once what no font has; Matplotlib would say it for every character
+        warnings.filterwarnings("ignore", "Glyph .* missing from font|Matplotlib currently does not support")
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)  # savefig would draw the whole figure for it, and then once more
+            figure.set_layout_engine("none")
+        figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
 
 
@@ -118,7 +129,7 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
     `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE, of which the first repeat is
     drawn; `measure` is loss or f1.
     """
-    archs, configs = _archs_and_configs(histories)
+    archs, configs, note = _archs_and_configs(histories)
     figure = Figure(figsize=(2 * max(4, len(configs)), 0.5 + 1.75 * len(archs)), layout="constrained")
     grid = figure.subplots(len(archs), len(configs), sharex=True, sharey=True, squeeze=False)
     for row, arch in zip(grid, archs, strict=True):
@@ -136,7 +147,7 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
     figure.supxlabel("Epoch", fontsize=9)
     figure.supylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure], fontsize=9)
     handles = [Line2D([], [], color=COLOURS[1], linestyle="--"), Line2D([], [], color=COLOURS[0])]
-    figure.legend(handles, ["training", "validation"], loc="outside upper center", ncols=2)
+    figure.legend(handles, ["training", "validation"], loc="outside upper center", ncols=2, title=note)
     return figure
 
 
@@ -163,21 +174,24 @@ def training_curve(history: pd.DataFrame, measure: str) -> Figure:
     return figure
 
 
-def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The parts of `variants`: architectures as they come, the paper's configurations before others."""
+def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str], str | None]:
+    """The parts of `variants`: architectures as they come, the paper's configurations before others.
+
+    The configurations end after MOST_CONFIGS; if there are more, the last value says so.
+    """
     parts = [variant.split("-", 1) for variant in variants]
     archs = list(dict.fromkeys(arch for arch, _ in parts))
     found = list(dict.fromkeys(config for _, config in parts))
-    return archs, [name for name in CONFIGS if name in found] + [
-        name for name in found if name not in CONFIGS
-    ]
+    configs = sorted(found, key=lambda name: CONFIGS.index(name) if name in CONFIGS else len(CONFIGS))
+    note = f"The first {MOST_CONFIGS} of {len(configs)} configurations"
+    return archs, configs[:MOST_CONFIGS], note if len(configs) > MOST_CONFIGS else None
 
 
 def _variant_panels(
     variants: Collection[str], label: str, by: str = "Epoch"
 ) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
     """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
-    archs, configs = _archs_and_configs(variants)
+    archs, configs, note = _archs_and_configs(variants)
     columns = min(2, len(archs))
     rows = math.ceil(len(archs) / columns)
     figure = Figure(figsize=(8, 0.4 + 3.2 * rows), layout="constrained")
@@ -192,27 +206,36 @@ def _variant_panels(
         if place % columns == 0:
             axes.set_ylabel(label)
     looks = {
-        config: (COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+        # a colour that comes again has another marker
+        config: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
         for place, config in enumerate(configs)
     }
     handles = [Line2D([], [], color=colour, marker=marker) for colour, marker in looks.values()]
-    figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6))
+    figure.legend(handles, list(looks), loc="outside upper center", ncols=min(len(looks), 6), title=note)
     panels = dict(zip(archs, grid, strict=False))
     named = [(variant, *variant.split("-", 1)) for variant in variants]
-    return figure, [(panels[arch], *looks[config], variant) for variant, arch, config in named]
+    return figure, [
+        (panels[arch], *looks[config], variant) for variant, arch, config in named if config in looks
+    ]
 
 
 @_styled
 def per_class_f1(frame: pd.DataFrame) -> Figure:
-    """Test F1 of each class, best first. Columns class and f1; above 40 classes the bars fill two panels."""
+    """Test F1 of each class, best first. Columns class and f1; above 40 classes the bars fill two panels.
+
+    Of more than EVERY_CLASS classes one panel shows the best and the other the worst. The mean is over all.
+    """
     ranked = frame.sort_values(["f1", "class"], ascending=[False, True])
     columns = 1 if len(ranked) <= 40 else 2
-    rows = math.ceil(len(ranked) / columns)
+    rows = math.ceil(min(len(ranked), EVERY_CLASS) / columns)
     pitch, size = (0.24, 8) if columns == 1 else (0.13, 6.5)
     figure = Figure(figsize=(8 if columns == 1 else 10, 0.7 + pitch * rows), layout="constrained")
     mean = ranked.f1.mean()
     for column, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         part = ranked.iloc[column * rows : (column + 1) * rows]
+        if len(ranked) > EVERY_CLASS:
+            part = ranked.tail(rows) if column else part
+            axes.set_title(f"The {rows} {'worst' if column else 'best'} of {len(ranked):,} classes")
         axes.barh(range(len(part)), part.f1, color=COLOURS[0], height=0.72)
         axes.axvline(mean, color=COLOURS[1], linewidth=1, linestyle="--")
         axes.set_yticks(range(len(part)), [_shorten(name, 44) for name in part["class"]], fontsize=size)
@@ -232,8 +255,13 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Counts of test images by actual class (rows) and predicted class (columns), in the order of `classes`.
 
     `frame` has columns actual, predicted and count, one row a pair that occurs. Up to 24 classes every
-    class is named and every count written; beyond that every few classes are named.
+    class is named and every count written; beyond that every few classes are named. Of more than EVERY_CLASS
+    classes only those of the most frequent confusions are shown, MOST_CONFUSED in number.
     """
+    known = len(classes)
+    if known > EVERY_CLASS:
+        classes = _most_confused(frame, classes)
+        frame = frame[frame.actual.isin(classes) & frame.predicted.isin(classes)]
     places = {name: place for place, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), int)
     counts[frame.actual.map(places), frame.predicted.map(places)] = frame["count"]
@@ -250,6 +278,8 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.set_xticks(named, labels, rotation=90, fontsize=size)
     axes.set_yticks(named, labels, fontsize=size)
     axes.set(xlabel="Predicted class", ylabel="Actual class")
+    if known > len(classes):
+        axes.set_title(f"The {len(classes)} most confused of {known:,} classes")
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     if small:
@@ -260,6 +290,14 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     bar.outline.set_visible(False)
     return figure
+
+
+def _most_confused(frame: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """MOST_CONFUSED of `classes`, in their order: those of the most frequent wrong answers in `frame`."""
+    wrong = frame[frame.actual != frame.predicted].sort_values("count", ascending=False, kind="stable")
+    pairs = wrong[["actual", "predicted"]].to_numpy().ravel()
+    chosen = set(list(dict.fromkeys([*pairs, *classes]))[:MOST_CONFUSED])
+    return [name for name in classes if name in chosen]
 
 
 @_styled
@@ -359,7 +397,8 @@ def _by_epsilon(axes: Axes, epsilons: pd.Series) -> None:
     if len(positive):
         axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
         axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
-    axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list()))
+    few = len(epsilons) <= MOST_EPSILONS
+    axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list(), None if few else MOST_EPSILONS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", rotation=45 if len(epsilons) > 7 else 0)
@@ -451,6 +490,7 @@ def _ranks(axes: Axes, example: Example) -> None:
 
 def _fold(text: str, width: int) -> str:
     """`text` in at most two lines of about `width` characters."""
+    width = _fitting(text, width)
     lines = textwrap.wrap(text, width)
     if len(lines) > 2:
         lines[1] = f"{lines[1][: width - 1]}…"
@@ -458,4 +498,12 @@ def _fold(text: str, width: int) -> str:
 
 
 def _shorten(text: str, width: int) -> str:
+    """`text` in one line of about `width` characters."""
+    width = _fitting(text, width)
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many characters of `text` that fill `width` columns: a Chinese character fills two."""
+    columns = len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return width * len(text) // max(1, columns)
