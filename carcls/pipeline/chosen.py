@@ -17,6 +17,7 @@ from carcls.params import Params
 class Chosen:
     """A trained model with its test images and the device to compute on."""
 
+    path: Path  # of the model file
     model: nn.Module
     info: ModelInfo
     test: ArchiveSet
@@ -28,4 +29,6 @@ def load_chosen(params: Params, root: Path) -> Chosen:
     path = root / f"models/{params.variant}.safetensors"
     model, info = load_model(path)
     check_classes(path, info, sorted(set(read_columns(root / "data/images/val.tar")["class"])))
-    return Chosen(model, info, ArchiveSet(root / "data/images/test.tar"), resolve_device(params.train.device))
+    return Chosen(
+        path, model, info, ArchiveSet(root / "data/images/test.tar"), resolve_device(params.train.device)
+    )

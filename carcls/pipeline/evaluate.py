@@ -19,7 +19,7 @@ def evaluate(params: Params, root: Path) -> None:
     chosen = load_chosen(params, root)
     trained = json.loads((root / f"metrics/train/{params.variant}.json").read_text())
     originals = ArchiveSet(root / "data/images/val.tar").originals()  # copies are not independent images
-    logits = predict(chosen.model, originals, chosen.device)
+    logits = predict(chosen.model, originals, chosen.device, chosen.path)
     metrics = {key: trained[key] for key in TRAINED}
     metrics["val_f1_originals"] = scores(logits, originals.labels)["f1"]
     write_json(root / "metrics/test.json", metrics | test(chosen, root / "plots/test"))
@@ -32,7 +32,7 @@ def test(chosen: Chosen, plots: Path) -> dict[str, float]:
     heat maps heat.csv in `plots`.
     """
     images, classes = chosen.test, chosen.info.classes
-    logits = predict(chosen.model, images, chosen.device)
+    logits = predict(chosen.model, images, chosen.device, chosen.path)
     answers = predictions(logits, images.labels, images.names, classes)
     by_class = per_class(logits, images.labels, classes)
     places = [images.names.index(name) for name in looked_at(answers, by_class)]

@@ -51,7 +51,7 @@ def evaluate(
         tell("Testing the model")
         model, _ = load_model(path)
         images = ArchiveSet(work / "data/images/test.tar")
-        chosen = Chosen(model, info, images, resolve_device(settings.train.device))
+        chosen = Chosen(path, model, info, images, resolve_device(settings.train.device))
         metrics = test(chosen, work / "plots/test")
         write_json(work / "metrics/test.json", metrics)
         report(settings, work, folder.name)

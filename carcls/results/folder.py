@@ -131,8 +131,9 @@ def begun(name: str) -> Path:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether the training in `folder` has finished an epoch that a resumed training would continue from."""
-    return any((folder / WORK).glob(f"{CHECKPOINTS}/*.pt")) or any((folder / WORK).glob("models/*.safetensors"))
+    """Whether the training in `folder` has finished an epoch, after which a resumed training continues."""
+    kept = (f"{CHECKPOINTS}/*.pt", "models/*.safetensors")
+    return any(path for pattern in kept for path in (folder / WORK).glob(pattern))
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
