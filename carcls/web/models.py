@@ -35,9 +35,12 @@ def _describe(path: Path) -> tuple[bool, str]:
     name = shown(path.stem if path.parent == STUDY else path.parent)
     try:
         _check_readable(path)
-        info = read_info(path)
     except InputError as error:
         return True, f"{name} · broken: {shown(error)}"
+    try:
+        info = read_info(path)
+    except InputError as error:
+        return True, f"{name} · broken: {shown(error)} Train it again, or delete the file."
     arch = "" if info.arch in name else f" · {arch_name(info.arch)}"
     return False, (
         f"{name}{arch} · val F1 {val_f1(info)} · {len(info.classes)} classes · {info.image_size} pixels"
