@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """One message for the user: it names the file, key or class at fault and a fix.
+    """A message for the user, or several: each names the file, key or class at fault and a fix.
 
     The stages and the command line print it and exit with status 1, without a traceback.
     """
@@ -79,10 +79,10 @@ def reported() -> Iterator[None]:
         sys.exit(130)
     except Exception as error:
         _drop_failed_output()
-        message = explain(error)
-        if message is None:
+        messages = error.args if isinstance(error, InputError) else [explain(error)]
+        if messages == [None]:
             raise
-        sys.exit(f"error: {message}")
+        sys.exit("\n".join(f"error: {printable(str(message))}" for message in messages))
 
 
 def _drop_failed_output() -> None:

@@ -33,13 +33,13 @@ def run(arguments: argparse.Namespace) -> None:
     set_up()
     classifier = Classifier.load(arguments.model)
     paths, unreadable = files(arguments.images)
-    refused = [printable(str(error)) for error in unreadable]
+    refused = [str(error) for error in unreadable]
     told, rows = [], csv.writer(sys.stdout, lineterminator="\n")
     if arguments.csv:
         rows.writerow(["image", "rank", "class", "probability"])
     for path, answer, problem in _answers(classifier, paths, arguments.top, arguments.look):
         if problem:
-            refused.append(printable(problem))
+            refused.append(problem)
         if not answer:
             continue
         if arguments.json:
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
     if refused:  # the other images have their answer all the same
-        raise InputError("\nerror: ".join(dict.fromkeys(refused)))
+        raise InputError(*dict.fromkeys(refused))
 
 
 def _answers(

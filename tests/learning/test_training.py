@@ -154,8 +154,8 @@ def test_an_epoch_whose_validation_loss_is_not_finite_is_neither_yielded_nor_sav
             epochs.append(epoch)
     state = checkpoint.load()
     assert [epoch["epoch"] for epoch in state["history"]] == [epoch.epoch for epoch in epochs] == [1]
-    for name, tensor in model.cpu().state_dict().items():
-        assert torch.equal(tensor, state["weights"][name]), name
+    for tensor, kept in zip(model.cpu().state_dict().values(), state["weights"].values(), strict=True):
+        assert torch.equal(tensor, kept)
 
 
 def test_a_last_batch_of_one_does_not_stop_batchnorm(sets):
