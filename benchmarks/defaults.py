@@ -2,9 +2,9 @@
 
 Each contender starts from the same ResNet-18 backbone, trains on the same photographs, a fifth of which it
 may choose an epoch by, for the same number of epochs, and answers the same test images: carcls by
-carcls/results/photographs.yaml; a plain PyTorch loop (AdamW 1e-3, half a cosine, random flips, the epoch of the best
-macro F1); fastai's fine_tune with its usual augmentation (one epoch frozen, the others not). Seconds are
-those of training and of reading what it trains on.
+carcls/results/photographs.yaml; a plain PyTorch loop (AdamW 1e-3, half a cosine, random flips, the epoch
+of the best macro F1); fastai's fine_tune with its usual augmentation (one epoch frozen, the others not).
+Seconds are those of training and of reading what it trains on.
 
     pip install fastai
     python -m benchmarks.defaults FOLDER [FOLDER ...] --backbone resnet18.safetensors [--epochs 10]
