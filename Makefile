@@ -1,35 +1,38 @@
-# The door: each target sets up .venv first. Inside it, DVC works as any DVC user types it.
+# Each target sets up .venv first. `python -m` also works after the folder was moved, when the scripts in .venv/bin do not.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: repro plots web test lint clean
 
+# DVC starts each stage as `python`, which it looks up in PATH
+repro: export PATH := $(CURDIR)/$(BIN):$(PATH)
 repro: .venv/ready
-	. $(BIN)/activate && dvc repro
-	@echo "The report: $(CURDIR)/report/index.html"
+	$(BIN)/python -m dvc repro
+	@printf 'The report: %s\n' "$$PWD/report/index.html"
 
 plots: .venv/ready
-	. $(BIN)/activate && dvc plots show
-	@echo "The plots: $(CURDIR)/dvc_plots/index.html"
+	$(BIN)/python -m dvc plots show
+	@printf 'The plots: %s\n' "$$PWD/dvc_plots/index.html"
 
 web: .venv/ready
-	$(BIN)/carcls web
+	$(BIN)/python -m carcls.cli web
 
 # two processes of one thread each: on such small images two of two threads wait for one another
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: .venv/ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
+# Without core.no_scm, DVC needs a Git repository. One that does not track the project is somebody else's.
 .venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m carcls.study.plots_page .dvc/plots/page.html
-	$(BIN)/dvc config --quiet --local plots.html_template plots/page.html
-	test -e .git || $(BIN)/dvc config --local core.no_scm true # a copy without Git, as GitHub's ZIP
+	$(BIN)/python -m dvc config --quiet --local plots.html_template plots/page.html
+	test -e .git || git ls-files --error-unmatch dvc.yaml >/dev/null 2>&1 || $(BIN)/python -m dvc config --local core.no_scm true
 	touch $@
 
 clean:

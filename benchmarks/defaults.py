@@ -6,6 +6,7 @@ carcls/results/photographs.yaml; a plain PyTorch loop (AdamW 1e-3, half a cosine
 the best macro F1); fastai's fine_tune with its usual augmentation (one epoch frozen, the others not). Seconds
 are those of training and of reading what it trains on.
 
+    pip install fastai
     python -m benchmarks.defaults FOLDER [FOLDER ...] --backbone resnet18.safetensors [--epochs 10]
 
 A FOLDER holds train/CLASS/* and test/CLASS/*.

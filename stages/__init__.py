@@ -14,6 +14,7 @@ from pathlib import Path
 
 import carcls
 from carcls.errors import InputError, reported
+from carcls.experiment import make_collectable
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def stage(*set_up: Callable[[], None]) -> Callable[[Callable[..., None]], Callab
                 _open_logs("-".join([name, *arguments.values()]))
                 started = time.monotonic()
                 _check_library()
+                make_collectable()
                 for function in set_up:
                     function()
                 main(**arguments)
