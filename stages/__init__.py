@@ -10,7 +10,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+
+if find_spec("pydantic") is None:  # DVC, called by its path, starts the `python` of PATH
+    sys.exit(f"error: {sys.executable} lacks the project's packages: run `. .venv/bin/activate` first.")
 
 import carcls
 from carcls.errors import InputError, reported

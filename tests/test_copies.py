@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from carcls.base.experiment import make_collectable
 from conftest import ROOT, draw_shapes, run, shrunken
+
+from carcls.experiment import make_collectable
 
 PERSON = {f"GIT_{role}_{key}": "t" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
 TRACKED = subprocess.run(

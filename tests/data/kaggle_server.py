@@ -85,6 +85,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.cut_at: int | None = None  # the connection is closed after so many bytes
         self.hold_at: int | None = None  # nothing comes after so many bytes
         self.ranges: list[str | None] = []  # the Range of each request for a zip
+        self.authorizations: list[str | None] = []  # of each request but those that ask whose a token is
         self.hung_up = threading.Event()  # the client left while nothing came
 
 
@@ -94,6 +95,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "IntrospectToken" in self.path:
+            self._answer(json.dumps({"active": True, "username": "user"}).encode())
+            return
+        self.server.authorizations.append(self.headers["Authorization"])
         if self.server.silent:
             self._wait()
         elif self.server.status != 200:
@@ -129,6 +134,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if hold:
             self._wait()
         self.close_connection = bool(hold or stop)
+
+    def _answer(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def _wait(self) -> None:
         self.wfile.flush()

@@ -1,5 +1,7 @@
 """The Kaggle source: the real client against a server on the loopback interface."""
 
+import base64
+import json
 import logging
 import os
 import shutil
@@ -29,6 +31,7 @@ from kaggle_server import (
 
 from carcls.data.sources import Source, devkit, kaggle
 from carcls.data.sources import zipped as zip_source
+from carcls.data.sources.credentials import redacted
 from carcls.data.sources.kaggle import forget, open_kaggle
 from carcls.data.sources.layout import Placed
 from carcls.data.sources.zipped import ZipReader
@@ -125,6 +128,89 @@ def test_missing_credentials_have_their_sentence(server, tmp_path, monkeypatch):
     server.status = 401
     text = sentence(open_kaggle, "a/b", tmp_path)
     assert "there are none" in text and "settings/api" in text and "KAGGLE_API_TOKEN" in text
+
+
+SECRET = "KGAT_0123456789abcdef"
+BASIC = "Basic " + base64.b64encode(f"user:{SECRET}".encode()).decode()
+BEARER = f"Bearer {SECRET}"
+
+
+def signed_in_by(server, tmp_path, monkeypatch, variables: dict[str, str], files: dict[str, bytes]):
+    """The Authorization header that a user sends who has only `variables` and, in ~/.kaggle, `files`."""
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / ".kaggle").mkdir()
+    for name, data in files.items():
+        (tmp_path / ".kaggle" / name).write_bytes(data)
+    server.archives["a/b"] = zipped(class_folders(""))
+    open_kaggle("a/b", tmp_path / "downloads")
+    return server.authorizations[0]
+
+
+@pytest.mark.parametrize(
+    ("variables", "files", "sent"),
+    [
+        ({"KAGGLE_API_TOKEN": f"{SECRET}\n"}, {}, BEARER),
+        ({"KAGGLE_USERNAME": " user", "KAGGLE_KEY": f"\t{SECRET}\r\n"}, {}, BASIC),
+        ({"KAGGLE_API_TOKEN": "\n"}, {"access_token": f"\n {SECRET} \n".encode()}, BEARER),
+        ({}, {"access_token": f"{SECRET}\r\n".encode("utf-8-sig")}, BEARER),
+        ({}, {"access_token.txt": f"{SECRET}\r\n".encode("utf-16")}, BEARER),
+        ({}, {"kaggle.json": json.dumps({"username": "user ", "key": f" {SECRET}\n"}).encode()}, BASIC),
+        ({}, {"kaggle.json": json.dumps({"username": "user", "key": SECRET}).encode("utf-8-sig")}, BASIC),
+        ({"KAGGLE_API_TOKEN": SECRET}, {"kaggle.json": b"{"}, BEARER),
+    ],
+)
+def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch, variables, files, sent):
+    assert signed_in_by(server, tmp_path, monkeypatch, variables, files) == sent
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"{}", "is empty"),
+        (f'{{"username": "user", "key": "{SECRET}'.encode(), "is truncated"),
+        (f'{{"username": "user" "key": "{SECRET}"}}'.encode(), "is no valid JSON (line 1, column 21)"),
+        (SECRET.encode(), "is a bare token, not JSON; save it as ~/.kaggle/access_token"),
+        (f'"{SECRET}"\n'.encode("utf-8-sig"), "is a bare token"),
+        (b"<html>not found</html> nothing", "is not JSON"),
+        (f'{{"key": "{SECRET}"}}'.encode(), 'lacks "username" or "key"'),
+        (f'["{SECRET}"]'.encode(), 'lacks "username" or "key"'),
+        (f'{{"username": "user", "key": "{SECRET} {SECRET}"}}'.encode(), "holds a space"),
+        (b"\xe9" + SECRET.encode(), "cannot be read (it is neither UTF-8 nor UTF-16)"),
+    ],
+)
+def test_a_kaggle_json_is_called_what_it_is(server, tmp_path, monkeypatch, caplog, content, words):
+    server.status = 401
+    with pytest.raises(InputError) as error:
+        signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": content})
+    for told in (str(error.value), caplog.text):
+        assert f"{tmp_path}/.kaggle/kaggle.json {words}" in told
+        assert SECRET not in told
+
+
+def test_a_broken_kaggle_json_does_not_stop_a_download_without_credentials(server, tmp_path, monkeypatch):
+    assert signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": b"{"}) is None
+
+
+@pytest.mark.parametrize("name", ["KAGGLE_API_TOKEN", "KAGGLE_KEY"])
+def test_a_credential_with_a_line_break_in_it_is_not_shown(server, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, f"{SECRET}\n{SECRET}")
+    text = sentence(open_kaggle, "a/b", tmp_path)
+    assert text.startswith(f"{name} holds a space, a line break") and SECRET not in text
+
+
+def test_no_secret_is_printed_when_the_network_fails(server, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:not-a-port")
+    text = sentence(open_kaggle, "a/b", tmp_path)
+    assert "127.0.0.1" in text + capfd.readouterr().err
+    assert SECRET not in text + capfd.readouterr().err
+    secrets = {"KAGGLE_API_TOKEN": "t\\1", "KAGGLE_USERNAME": "user", "KAGGLE_KEY": SECRET}
+    told = f"header value: 'Bearer x9\\n', {'t' + chr(92) + '1'!r}, {SECRET}, {BASIC.split()[1]}"
+    assert redacted(told, secrets) == "header value: 'Bearer ***', '***', ***, ***"
 
 
 def test_no_network_has_its_sentence(server, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ and has no time limit of its own. This module is also that child's program.
 import contextlib
 import io
 import json
+import logging
 import os
 import shutil
 import signal
@@ -16,8 +17,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
-from carcls.data.sources import Photograph, Source
+from carcls.data.sources import Photograph, Source, credentials
 from carcls.data.sources.devkit import arrange
 from carcls.data.sources.layout import Placed
 from carcls.data.sources.zipped import ZipReader
@@ -26,10 +28,7 @@ from carcls.errors import InputError
 POLL_S = 0.2
 STALL_S = 90.0  # without a byte; the client's own five retries wait 62 s in all
 
-CREDENTIALS = (
-    "make a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it or save it as "
-    "~/.kaggle/access_token (an older key: KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json)"
-)
+log = logging.getLogger(__name__)
 
 
 def open_kaggle(dataset: str, download_folder: Path) -> Source:
@@ -69,8 +68,11 @@ def _download(dataset: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(_unwritable(path.parent, error)) from None
-    command = [sys.executable, "-m", "carcls.data.sources.kaggle", dataset, str(path.parent)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment, fault = credentials.environment()
+    if fault:
+        log.warning("%s", fault)  # many data sets need no credentials
+    command = [sys.executable, "-m", "carcls.data.sources.kaggle", dataset, str(path.parent), fault]
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as child:
         try:
@@ -116,17 +118,21 @@ def _total(path: Path) -> int:
         return 0
 
 
-def _client(dataset: str, folder: str) -> None:
-    """The child: download and print nothing to stdout, or the sentence that says why that failed."""
+def _client(dataset: str, folder: str, fault: str) -> None:
+    """The child: download and print nothing to stdout, or the sentence that says why that failed.
+
+    `fault`: what is wrong with the user's kaggle.json, or "".
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the parent ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.stderr = cast(TextIO, credentials.Redacted())
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import kaggle  # logs in, and says at length when it has no credentials
         with contextlib.redirect_stdout(sys.stderr):
             kaggle.api.dataset_download_files(dataset, path=folder, quiet=False)
     except (Exception, SystemExit) as error:
-        sys.stdout.buffer.write(_sentence(error, dataset, Path(folder)).encode())
+        sys.stdout.buffer.write(_sentence(error, dataset, Path(folder), fault).encode())
 
 
 def _end_with_parent() -> None:
@@ -136,21 +142,23 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _sentence(error: BaseException, dataset: str, folder: Path) -> str:
+def _sentence(error: BaseException, dataset: str, folder: Path, fault: str) -> str:
     """What the client's exception means to a user, and the way out."""
     import requests
 
     response = getattr(error, "response", None)
     if isinstance(error, requests.HTTPError) and response is not None:
         first = (response.history or [response])[0].request  # a redirect to another host drops credentials
-        return _refusal(response.status_code, "Authorization" in first.headers, dataset)
-    reason = " ".join(str(error).split())[:200]
+        return _refusal(response.status_code, "Authorization" in first.headers, dataset, fault)
+    reason = " ".join(credentials.redacted(str(error)).split())[:200]
     if isinstance(error, requests.RequestException):  # an OSError, too
         return (
             f"Kaggle cannot be reached ({reason}); check the network and run again to go on where it stopped."
         )
     if isinstance(error, OSError):
         return _unwritable(folder, error)
+    if fault:
+        return f"The Kaggle client failed on {dataset}: {fault}"
     return f"The Kaggle client failed on {dataset} ({type(error).__name__}: {reason}); run again."
 
 
@@ -158,13 +166,13 @@ def _unwritable(folder: Path, error: OSError) -> str:
     return f"{folder} cannot be written ({error.strerror}); mend that and run again."
 
 
-def _refusal(status: int, signed_in: bool, dataset: str) -> str:
+def _refusal(status: int, signed_in: bool, dataset: str, fault: str) -> str:
     page = f"https://www.kaggle.com/datasets/{dataset}"
     if not signed_in and status in (401, 403):
-        return f"Kaggle wants credentials for {dataset} and there are none: {CREDENTIALS}."
+        return f"Kaggle wants credentials for {dataset}: {fault or f'there are none; {credentials.HOW}.'}"
     match status:
         case 401:
-            return f"Kaggle refuses your credentials (401): {CREDENTIALS}."
+            return f"Kaggle refuses your credentials (401): {fault or f'{credentials.HOW}.'}"
         case 403:
             return (
                 f"Kaggle refuses you {dataset} (403): accept its terms at {page}, signed in as the same user."
