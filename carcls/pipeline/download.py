@@ -1,5 +1,6 @@
 """data/raw.tar with its csv: every photograph of the source; data/left_out.csv: the files left out."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -8,10 +9,13 @@ from carcls.data.collect import collect
 from carcls.data.sources import Source
 from carcls.data.sources.folder import open_folder
 from carcls.data.sources.kaggle import forget, open_kaggle
+from carcls.data.sources.layout import lookalikes
 from carcls.data.sources.sift import LeftOut
 from carcls.demo import photographs as demo
 from carcls.files import write_csv
 from carcls.params import Params
+
+log = logging.getLogger(__name__)
 
 DOWNLOADS = "data/.kaggle"  # survives a kill, so that a download resumes
 
@@ -19,6 +23,8 @@ DOWNLOADS = "data/.kaggle"  # survives a kill, so that a download resumes
 def download(params: Params, root: Path) -> None:
     """Collect the photographs of params.data. Raises InputError as the source and `collect` do."""
     source = open_source(params, root / DOWNLOADS)
+    for message in lookalikes(source.classes):
+        log.warning(message)
     left_out = collect(source, root / "data/raw.tar", params.data.skip_unreadable)
     write_csv(root / "data/left_out.csv", pd.DataFrame(left_out, columns=LeftOut._fields))
     forget(root / DOWNLOADS)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from carcls import params
-from carcls.data.sources.folder import existing
+from carcls.data.sources.folder import as_named, existing
 from carcls.data.sources.sift import LeftOut
 from carcls.errors import InputError
 from carcls.files import write_csv, write_json
@@ -70,7 +70,7 @@ def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) ->
     lay(content, options, "The options")
     content["data"] |= {
         "source": "folder",
-        "folder": str(existing(photographs)),
+        "folder": str(existing(as_named(str(photographs)))),
         "image_size": info.image_size,
     }
     content["model"] = {"arch": info.arch, "config": info.config}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from carcls import params
-from carcls.data.sources.folder import existing, find_photographs
+from carcls.data.sources.folder import as_named, existing, find_photographs
 from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 
@@ -28,7 +28,7 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     """
     count(folder)
     content = preset().model_dump()
-    content["data"] |= {"source": "folder", "folder": str(existing(Path(folder.strip())))}
+    content["data"] |= {"source": "folder", "folder": str(existing(as_named(folder)))}
     start = content["configs"][content["model"]["config"]]
     start = start | {key: options[key] for key in start.keys() & options.keys()}
     config = _config(**start)
@@ -71,7 +71,7 @@ def count(folder: str) -> tuple[list[str], int, str]:
     if not folder.strip():
         raise InputError("Name the folder that holds a folder of images for each class.")
     try:
-        rows, left_out = find_photographs(Path(folder.strip()))
+        rows, left_out = find_photographs(as_named(folder))
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
     given = {row.split for row in rows}

@@ -10,6 +10,8 @@ import gradio as gr
 import torch
 
 from carcls import params
+from carcls.data.sources.folder import as_named
+from carcls.data.sources.layout import lookalikes
 from carcls.errors import InputError
 from carcls.learning.model import read_info
 from carcls.results import folder as files
@@ -142,16 +144,17 @@ def _count(folder: str):
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
         return html.note("One folder of images for each class."), None, pick
-    files = (name for _, _, names in os.walk(Path(meant(folder).strip()).expanduser()) for name in names)
-    if next(islice(files, MAX_FILES, None), None):
-        return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
     try:
+        files = (name for _, _, names in os.walk(as_named(meant(folder)).expanduser()) for name in names)
+        if next(islice(files, MAX_FILES, None), None):
+            return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
         classes, images, left_out = count(meant(folder))
     except InputError as error:
         return html.problem(str(error)), None, pick
     told = html.done(f"{len(classes)} classes, {images:,} images.")
     if left_out:
         told += html.note(f"Left out: {left_out}.")
+    told += "".join(html.problem(message) for message in lookalikes(classes))
     return told, len(classes), pick
 
 

@@ -5,7 +5,7 @@ import pytest
 from kaggle_server import PHOTOGRAPHS, annotations, class_names, mat, numbered_folders
 
 from carcls.data.sources import Photograph
-from carcls.data.sources.folder import open_folder
+from carcls.data.sources.folder import as_named, open_folder
 from carcls.errors import InputError
 
 
@@ -108,3 +108,13 @@ def test_a_pipe_is_named_if_it_is_called_like_a_photograph(tmp_path):
     assert open_folder(tmp_path).total == 2
     os.mkfifo(tmp_path / "B" / "2.jpg")
     assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (it is not a regular file)" in sentence(tmp_path)
+
+
+def test_a_folder_is_taken_as_it_is_named_before_white_space_is_stripped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cars").mkdir()
+    assert as_named(" cars ") == Path("cars")
+    (tmp_path / "cars ").mkdir()
+    assert as_named("cars ") == Path("cars ")
+    with pytest.raises(InputError, match=r"is not valid UTF-8: rename the folder"):
+        as_named("cars\udcff")

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from carcls.data.sources import layout
-from carcls.data.sources.layout import Placed, canonical_class
+from carcls.data.sources.layout import Placed, canonical_class, lookalikes
 from carcls.data.sources.sift import summary
 from carcls.data.sources.splits import said, split_of
 from carcls.errors import InputError
@@ -205,3 +205,12 @@ def test_each_fault_has_its_sentence(paths, words):
     text = sentence(*paths)
     assert all(word in text for word in words), text
     assert "\n" not in text and text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "pair", [("BMW", "bmw"), ("Audi A4", "Audi  A4"), ("Fiat", "Fi\u200bat"), ("ﬁat", "fiat")]
+)
+def test_classes_that_look_alike_are_named_with_the_fix(pair):
+    [message] = lookalikes([*pair, "Volvo"])
+    assert all(repr(name) in message for name in pair) and "give their folders one name" in message
+    assert lookalikes(["Audi A4", "Audi A5", "Audi", "宝马", "大众"]) == []

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from carcls.errors import InputError
 
@@ -64,13 +65,16 @@ def redacted(text: str, secrets: Mapping[str, str] = os.environ) -> str:
 
 
 class Redacted:
-    """Standard error for the client, without credentials."""
+    """The text stream `stream` for the client, without credentials."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> int:
-        return sys.__stderr__.write(redacted(text))
+        return self._stream.write(redacted(text))
 
     def __getattr__(self, name: str) -> object:
-        return getattr(sys.__stderr__, name)
+        return getattr(self._stream, name)
 
 
 def _put(found: dict[str, str], name: str, value: str, origin: str) -> None:

@@ -48,6 +48,23 @@ def find_photographs(folder: Path) -> Arranged:
     return arrange(paths, lambda path: _read(folder / path), f"data.folder: {folder}")
 
 
+def as_named(text: str) -> Path:
+    """The folder that a user named: `text` as it is, or without white space around it if only that exists.
+
+    Raises InputError when the path is not valid UTF-8, which params.yaml cannot hold.
+    """
+    folder = Path(text)
+    if not folder.expanduser().exists() and Path(text.strip()).expanduser().exists():
+        folder = Path(text.strip())
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"The path {str(folder.absolute())!r} is not valid UTF-8: rename the folder, or use a link."
+        ) from None
+    return folder
+
+
 def existing(folder: Path) -> Path:
     """`folder` with its whole path. Raises InputError when there is none."""
     folder = Path(

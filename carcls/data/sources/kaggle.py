@@ -125,7 +125,7 @@ def _client(dataset: str, folder: str, fault: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the parent ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.stderr = cast(TextIO, credentials.Redacted())
+    sys.stderr = cast(TextIO, credentials.Redacted(sys.stderr))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import kaggle  # logs in, and says at length when it has no credentials

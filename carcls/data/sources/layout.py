@@ -230,6 +230,24 @@ def canonical_class(name: str) -> str:
     return re.sub(r"^Ram C[-_ ]?V\b", "Ram C-V", name)
 
 
+def lookalikes(classes: Iterable[str]) -> list[str]:
+    """A message for each group of classes whose names differ in nothing that a reader would notice.
+
+    That is case, white space, invisible characters, and characters that Unicode calls compatible.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(classes):
+        seen = unicodedata.normalize("NFKC", name).casefold()
+        key = "".join(letter for letter in seen if letter.isprintable() and not letter.isspace())
+        groups.setdefault(key, []).append(name)
+    return [
+        f"{_list(map(repr, names))} are different classes, but their names look alike: if they are the same "
+        "class, give their folders one name."
+        for names in groups.values()
+        if len(names) > 1
+    ]
+
+
 def _list(names: Iterable[str]) -> str:
     """Up to four names in a sentence."""
     names = sorted(names)
