@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from carcls.base.variants import CONFIGS
 from carcls.evaluation.example import Example
 from carcls.study.fonts import add_fallbacks
 from carcls.study.wording import arch_name, variant_name
@@ -45,7 +46,6 @@ STYLE = {
 # Okabe and Ito's palette, told apart by every kind of colour vision; yellow is too pale for a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-CONFIGS = ("scratch", "pretrained", "freeze6", "freeze8")
 GREY = "#9a9a9a"
 EPSILON = "Epsilon (pixel values in [0, 1])"
 DPI = 160  # dots an inch
