@@ -355,7 +355,7 @@ def test_without_a_font_for_a_character_one_message_says_what_to_install(fresh_f
         assert not black_square(figures.png(bars(f"A{SQUARE}", "B\U000e0067")))  # the latter is never drawn
         figures.png(bars(f"A{SQUARE}\U0010fff1", "B"))
     [message] = caplog.messages
-    assert f" {SQUARE}, which no installed font has" in message and "fonts-noto-cjk" in message
+    assert f"characters {SQUARE}, which no installed font has" in message and "fonts-noto-cjk" in message
 
 
 def test_wide_characters_take_the_room_of_two(example):
