@@ -52,7 +52,7 @@ DPI = 160  # dots an inch
 EVERY_CLASS = 200  # classes up to which a figure shows each of them
 MOST_CONFUSED = 24  # classes of the confusion matrix beyond that
 MOST_CONFIGS = 24  # configurations of a figure
-MOST_EPSILONS = 12  # labels of an axis
+MOST_EPSILONS = 12  # points of an axis that each have a label
 
 
 def _styled(function: Callable) -> Callable:
@@ -279,7 +279,7 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.set_yticks(named, labels, fontsize=size)
     axes.set(xlabel="Predicted class", ylabel="Actual class")
     if known > len(classes):
-        axes.set_title(f"The {len(classes)} most confused of {known:,} classes")
+        figure.suptitle(f"The {len(classes)} most confused of {known:,} classes", fontsize=9)
     axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     if small:
@@ -397,8 +397,8 @@ def _by_epsilon(axes: Axes, epsilons: pd.Series) -> None:
     if len(positive):
         axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
         axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
-    few = len(epsilons) <= MOST_EPSILONS
-    axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list(), None if few else MOST_EPSILONS))
+    if len(epsilons) <= MOST_EPSILONS:  # of more the labels would overlap
+        axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="x", rotation=45 if len(epsilons) > 7 else 0)

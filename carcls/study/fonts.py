@@ -1,6 +1,7 @@
 """Installed fonts for the characters that the figures' own font, DejaVu Sans, lacks."""
 
 import logging
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -28,7 +29,11 @@ def add_fallbacks(figure: Figure) -> None:
 
 def _missing(text: Text) -> set[str]:
     """The characters of `text` that its font lacks."""
-    characters = {character for character in text.get_text() if not character.isascii()}
+    characters = {
+        character
+        for character in text.get_text()
+        if not character.isascii() and unicodedata.category(character) != "Cf"  # which is never drawn
+    }
     return characters - _characters(findfont(text.get_fontproperties())) if characters else characters
 
 

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,6 +75,17 @@ def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeyp
 
 def test_a_certain_answer_has_no_entropy():
     assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
+
+
+def test_the_confusion_of_many_classes_takes_no_memory_for_pairs_that_do_not_occur():
+    logits = torch.zeros(3, 9170)
+    logits[[0, 1, 2], [9169, 5, 9169]] = 1
+    tracemalloc.start()
+    table = confusion(logits, torch.tensor([9169, 9169, 9169]), [str(place) for place in range(9170)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert table.values.tolist() == [["9169", "5", 1], ["9169", "9169", 2]]
+    assert peak < 2**24
 
 
 def test_per_class_and_confusion_count_the_same_images():

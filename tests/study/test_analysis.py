@@ -1,5 +1,7 @@
 """Analysis against scikit-learn, against itself done slowly, and against numbers worked out by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,18 @@ def test_intervals_are_those_of_a_bootstrap_done_one_resample_at_a_time(many, mo
     accuracy = [(sample.actual == sample.predicted).mean() for sample in samples]
     assert fast["f1"] == pytest.approx(np.quantile(f1, (0.025, 0.975)))
     assert fast["accuracy"] == pytest.approx(np.quantile(accuracy, (0.025, 0.975)))
+
+
+def test_the_bootstrap_takes_the_memory_of_one_resample(rng):
+    classes = np.array([f"Class {place}" for place in range(3000)], dtype=object)
+    frame = pd.DataFrame({"actual": classes, "predicted": rng.permutation(classes)})
+    entropy = pd.Series(rng.random(3000))
+    tracemalloc.start()
+    analysis.intervals(frame, rng)
+    analysis.detection(entropy, entropy, rng)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**23
 
 
 def test_an_interval_is_as_wide_as_the_normal_approximation_says(many):

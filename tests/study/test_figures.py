@@ -1,14 +1,23 @@
 """What a figure draws is what its data says: read back from the lines, bars and texts of its axes."""
 
 import io
+import os
+import subprocess
+import sys
+import warnings
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from PIL import Image
 
-from carcls.study import figures
+from carcls.study import figures, fonts
 from carcls.study.wording import arch_name
 
 VARIANTS = [f"{arch}-{config}" for arch in ("resnet18", "resnet34") for config in figures.CONFIGS]
@@ -58,6 +67,20 @@ def test_configurations_are_told_apart_by_colour_and_marker_alike_in_every_panel
     assert len(set.union(*looks.values())) == len(looks) == 5
 
 
+@pytest.mark.parametrize(
+    "draw", [figures.f1_curves, lambda histories: figures.train_and_val(histories, "f1")]
+)
+def test_of_many_configurations_the_first_are_drawn_apart_and_the_figure_says_so(draw):
+    figure = draw({f"resnet18-c{number:03}": history(number) for number in range(100)})
+    [legend] = figure.legends
+    assert legend.get_title().get_text() == f"The first {figures.MOST_CONFIGS} of 100 configurations"
+    assert max(figure.get_size_inches()) * figures.DPI < 8000
+    lines = [line for axes in figure.axes for line in axes.get_lines() if line.get_label() != "val"]
+    assert len(lines) == figures.MOST_CONFIGS
+    if draw is figures.f1_curves:
+        assert len({(line.get_color(), line.get_marker()) for line in lines}) == figures.MOST_CONFIGS
+
+
 def test_the_band_of_the_loss_is_one_standard_deviation_each_way(histories):
     figure = figures.loss_curves({"resnet18-scratch": histories["resnet18-scratch"]})
     frame = histories["resnet18-scratch"]
@@ -103,6 +126,35 @@ def test_classes_are_listed_by_f1_from_best_to_worst(count):
     assert names == frame.sort_values("f1", ascending=False)["class"].to_list()
 
 
+def test_of_many_classes_the_best_and_the_worst_are_listed_and_the_figure_says_so(rng):
+    frame = pd.DataFrame({"class": [f"Class {place}" for place in range(9170)], "f1": rng.random(9170)})
+    figure = figures.per_class_f1(frame)
+    bars = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    ranked = sorted(frame.f1, reverse=True)
+    assert bars == [ranked[:100], ranked[-100:]]
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["The 100 best of 9,170 classes", "The 100 worst of 9,170 classes"]
+    assert all(f"{frame.f1.mean():.4f}" in axes.get_xlabel() for axes in figure.axes)
+    assert max(figure.get_size_inches()) * figures.DPI < 3000
+
+
+def test_of_many_classes_the_confusion_shows_those_most_often_confused_and_says_so():
+    classes = [f"Class {place:04}" for place in range(9170)]
+    frame = pd.DataFrame({"actual": classes, "predicted": classes, "count": 50})
+    frame.loc[100:199, ["predicted", "count"]] = [[name, 1] for name in classes[300:400]]
+    frame.loc[[9000, 700], "predicted"] = classes[5], classes[9000]
+    frame.loc[[9000, 700], "count"] = 9, 8
+    figure = figures.confusion(frame, classes)
+    [axes, _] = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert {classes[5], classes[700], classes[9000]} <= set(names) and names == sorted(names)
+    matrix = axes.images[0].get_array()
+    assert matrix.shape == (figures.MOST_CONFUSED, figures.MOST_CONFUSED) == (len(names), len(names))
+    assert matrix[names.index(classes[9000]), names.index(classes[5])] == 9
+    assert matrix[names.index(classes[700]), names.index(classes[9000])] == 8
+    assert figure.get_suptitle() == "The 24 most confused of 9,170 classes"
+
+
 @pytest.mark.parametrize("count", [3, 196])
 def test_confusion_has_actual_classes_as_rows_and_the_rest_zero(count):
     classes = [f"Class {place}" for place in range(count)]
@@ -130,6 +182,16 @@ def test_the_sweep_is_drawn_in_order_of_epsilon(epsilons):
         assert line.get_xdata().tolist() == ordered.epsilon.to_list()
         assert line.get_ydata().tolist() == ordered[column].to_list()
     figures.png(figure)
+
+
+def test_labels_of_many_epsilons_do_not_overlap():
+    frame = pd.DataFrame(
+        {"variant": "resnet18-scratch", "epsilon": np.linspace(0, 0.1, 100), "accuracy": 0.5}
+    )
+    figure = figures.variants_by_epsilon(frame)
+    figures.png(figure)
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels() if label.get_visible()]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
 
 
 @pytest.fixture
@@ -224,3 +286,98 @@ def test_histograms_of_entropy_count_every_image_once():
     assert (first.values.sum(), second.values.sum()) == (4, 2)
     assert second.values[-1] == 1 and first.edges[-1] == pytest.approx(np.log(3))
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [clean.mean(), attacked.mean()]
+
+
+SQUARE = "\U0010fff0"  # a character for private use, which no font of the machine has
+
+
+@pytest.fixture
+def fresh_fonts(tmp_path, monkeypatch):
+    """The folder of a user's fonts, empty; what a process remembers of fonts is as at its start."""
+    monkeypatch.setattr(font_manager, "X11FontDirectories", [str(tmp_path)])
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
+    monkeypatch.setattr(fonts, "_reported", set())
+    fonts._families.cache_clear()
+    yield tmp_path
+    fonts._families.cache_clear()
+    font_manager.fontManager._findfont_cached.cache_clear()
+
+
+def install(path, family: str) -> None:
+    """A font whose only character is SQUARE, a black square as high as a line."""
+    pen = TTGlyphPen(None)
+    for number, corner in enumerate([(0, 0), (0, 1000), (1000, 1000), (1000, 0)]):
+        (pen.lineTo if number else pen.moveTo)(corner)
+    pen.closePath()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(SQUARE): "square"})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 0)})
+    font.setupHorizontalHeader(ascent=1000, descent=0)
+    font.setupNameTable({"familyName": family, "styleName": "Regular"})
+    font.setupOS2(usWeightClass=400)
+    font.setupPost()
+    font.save(path)
+
+
+def black_square(png: bytes) -> bool:
+    """Whether there is a black square of 12 pixels a side, larger than a stroke of a letter or a box."""
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    return bool(cv2.erode((image < 30).astype(np.uint8), np.ones((12, 12), np.uint8)).any())
+
+
+def bars(*names: str):
+    return figures.per_class_f1(pd.DataFrame({"class": names, "f1": 0.5}))
+
+
+def test_characters_that_the_font_lacks_are_drawn_by_an_installed_font(fresh_fonts, caplog):
+    install(fresh_fonts / "squares.ttf", "Squares")
+    (fresh_fonts / "broken.ttf").write_bytes(b"no font")
+    figure = bars(f"A{SQUARE}", "B é")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert black_square(figures.png(figure))
+    families = [label.get_fontfamily() for label in figure.axes[0].get_yticklabels()]
+    assert families == [["DejaVu Sans", "Squares"], ["DejaVu Sans"]]
+    assert not caplog.records
+
+
+def test_text_that_the_font_has_is_the_same_whatever_is_installed(fresh_fonts):
+    before = figures.png(bars("Citroën C4", "Škoda → Лада"))
+    install(fresh_fonts / "squares.ttf", "Squares")
+    assert figures.png(bars("Citroën C4", "Škoda → Лада")) == before
+
+
+def test_without_a_font_for_a_character_one_message_says_what_to_install(fresh_fonts, caplog):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not black_square(figures.png(bars(f"A{SQUARE}", "B\U000e0067")))  # the latter is never drawn
+        figures.png(bars(f"A{SQUARE}\U0010fff1", "B"))
+    [message] = caplog.messages
+    assert f"characters {SQUARE}, which no installed font has" in message and "fonts-noto-cjk" in message
+
+
+def test_wide_characters_take_the_room_of_two(example):
+    example.actual = "汽车" * 40
+    label = figures.fgsm_examples([example]).axes[0].get_xlabel()
+    assert [len(line) for line in label.split("\n")] == [11, 11] and label.endswith("…")
+    [name] = [label.get_text() for label in bars("汽车" * 40).axes[0].get_yticklabels()]
+    assert len(name) == 22 and name.endswith("…")
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "module://matplotlib_inline.backend_inline"])
+def test_commands_draw_whatever_backend_a_notebook_has_left(backend):
+    code = """if True:
+        import subprocess, sys
+        from contextlib import suppress
+        from carcls.cli.program import main
+        with suppress(SystemExit):
+            main(["--help"])
+        assert "matplotlib" not in sys.modules
+        import carcls.study.figures
+        subprocess.run([sys.executable, "-c", "import matplotlib.pyplot"], check=True)
+    """
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, env=os.environ | {"MPLBACKEND": backend}
+    )
