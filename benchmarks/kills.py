@@ -73,7 +73,8 @@ class Campaign:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         begun = not killed or (folder / "results/run/params.yaml").exists() or self.again == self.first
-        ended = 0 if not killed else _run(folder, self.again if begun else self.first)
+        finished = not killed or (folder / "results/run/report.html").exists()
+        ended = 0 if finished else _run(folder, self.again if begun else self.first)
         return ("killed" if killed else "finished first") if ended == 0 else "NOT RESUMED", self.digests(
             folder
         )

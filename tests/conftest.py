@@ -20,6 +20,8 @@ from carcls.pipeline.augment import augment
 from carcls.pipeline.download import download
 from carcls.pipeline.split import split
 
+startup.set_up_matplotlib()  # before a test module imports Matplotlib
+
 ROOT = Path(__file__).resolve().parents[1]
 # where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
 DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")

@@ -102,6 +102,8 @@ def training(folder: Path) -> Iterator[None]:
         ) from None
     with lock:
         if (folder / REPORT).exists():
+            shutil.rmtree(folder / WORK, ignore_errors=True)  # of a process killed after the report was moved
+            (folder / LOCK).unlink(missing_ok=True)
             raise InputError(
                 f"{folder} is finished, its report is {folder / REPORT}: train under another name."
             )

@@ -36,13 +36,17 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
     settings = params.load(folder / files.PARAMS)
     work = folder / files.WORK
     with files.training(folder):
-        if not (work / f"models/{settings.variant}.safetensors").exists():
+        model = work / f"models/{settings.variant}.safetensors"
+        if not model.exists():
             _train(settings, folder, work, tell, bar)
+        write_bytes(folder / files.MODEL, model.read_bytes())
+        info = read_info(folder / files.MODEL)
+        log.info("kept epoch %d, validation F1 %.4f", info.epoch, info.val_f1)
         _judge(settings, folder, work, tell)
 
 
 def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], None], bar: type[tqdm]) -> None:
-    """The stages download to train, and a copy of the model as folder/MODEL."""
+    """The stages download to train."""
     arch, config = settings.model.arch, settings.model.config
     tell("Reading the photographs")
     download(settings, work)
@@ -55,9 +59,6 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
         weights(settings, work, arch)
     tell("Preparing the first epoch")
     train_variant(settings, work, arch, config, history=folder / files.HISTORY, bar=bar, interruptible=True)
-    write_bytes(folder / files.MODEL, (work / f"models/{settings.variant}.safetensors").read_bytes())
-    info = read_info(folder / files.MODEL)
-    log.info("kept epoch %d, validation F1 %.4f", info.epoch, info.val_f1)
 
 
 def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], None]) -> None:
