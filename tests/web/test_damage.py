@@ -203,13 +203,13 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
 def test_an_answer_that_is_not_finite_is_refused(asked):
     network = build("resnet18", 2, seed=1)
     nn.init.constant_(network.fc.bias, float("nan"))
-    classifier = Classifier(network.eval(), INFO, torch.device("cpu"))
+    classifier = Classifier(network.eval(), INFO, torch.device("cpu"), Path("m.safetensors"))
     with pytest.raises(InputError, match="not a finite number"):
         asked(classifier, torch.zeros(32, 32, 3, dtype=torch.uint8).numpy())
 
 
 def test_an_unknown_class_gets_the_nearest_names():
     info = replace(INFO, classes=["Audi A4", "BMW M3", "Fiat Panda", "audi a3"])
-    classifier = Classifier(build("resnet18", 4, seed=1).eval(), info, torch.device("cpu"))
+    classifier = Classifier(build("resnet18", 4, seed=1).eval(), info, torch.device("cpu"), Path("m"))
     with pytest.raises(InputError, match="'Audi A4', 'audi a3'"):
         classifier._place("AUDI A4 ")

@@ -226,7 +226,7 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
     wait(run)
     assert run.fault() is None and run.progress["doing"] == "Writing the report"
     log = (run.folder / "train.log").read_text()
-    for line in ("at import", "17", '{"during": "training"}', "by C code", "epoch 2"):
+    for line in ("at import", "17", '{"during": "training"}', "by C code", "resnet18-scratch, epoch 2"):
         assert re.search(f"^{line}", log, re.MULTILINE), log
 
 
