@@ -87,7 +87,7 @@ class Run:
 
     def _listen(self) -> None:
         """Follow the worker's progress; other lines, which a library printed at its import, go to the log."""
-        assert self._process.stdout  # a pipe
+        assert self._process.stdout and self._process.stdin  # pipes
         for line in self._process.stdout:
             try:
                 progress = json.loads(line)
@@ -98,6 +98,9 @@ class Run:
             else:
                 with open(self.folder / files.LOG, "ab") as log:
                     log.write(line)
+        self._process.wait()
+        self._process.stdout.close()
+        self._process.stdin.close()
 
     @property
     def running(self) -> bool:
