@@ -1,5 +1,6 @@
 """`carcls train` and `carcls evaluate` as a user types them, on a folder of drawn shapes."""
 
+import errno
 import json
 import os
 import re
@@ -192,6 +193,20 @@ def test_the_fewest_images_that_can_be_split_become_a_report(tmp_path):
     start = ["--pretrained", "--weights", "few.safetensors", "--epochs", "1"]
     main(["train", str(tmp_path / "few"), *OPTIONS, *start, "--name", "few"])
     assert Path("results/few/report.html").exists() and Path("results/few/doubts.csv").exists()
+
+
+def test_a_model_that_could_not_be_kept_is_kept_when_the_training_is_resumed(monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("carcls.results.train.write_bytes", full)
+        with pytest.raises(SystemExit, match=r"No space is left .*`carcls train --resume full` continues"):
+            main(["train", "shapes", *OPTIONS, "--name", "full"])
+    assert not Path("results/full/model.safetensors").exists()
+    main(["train", "--resume", "full"])
+    kept, first = (Path("results", name, "model.safetensors").read_bytes() for name in ("full", "first"))
+    assert kept == first
 
 
 def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():
