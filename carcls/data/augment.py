@@ -5,7 +5,7 @@ the same bytes come from any number of processes and a new class changes no othe
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import combinations
@@ -284,17 +284,25 @@ def build(
         for name, originals in sets.items():
             writer = stack.enter_context(archive.create(folder / f"{name}.tar", COLUMNS))
             sources = _sources(originals, wanted[name], seed, name)
-            sizes: Counter[str] = Counter()
-            kept: list[str] = []
             with tqdm(total=totals[name], desc=name, unit="img", disable=None) as bar:
-                for images_made in run(make, sources):
-                    for image in images_made:
-                        writer.add(image.name, image.data, **image.values)
-                        sizes[image.values["class"]] += 1
-                        if not image.values["operations"]:
-                            kept.append(image.values["source"])
-                    bar.update(len(images_made))
+                sizes, kept = _write(writer, run(make, sources), bar)
             _check(sizes, kept, originals, wanted[name])
+
+
+def _write(
+    writer: archive.ArchiveWriter, made: Iterable[Sequence[Made]], bar: tqdm
+) -> tuple[Counter[str], list[str]]:
+    """Write what was made of each source. Returns the images of each class, and the sources of originals."""
+    sizes: Counter[str] = Counter()
+    kept: list[str] = []
+    for of_source in made:
+        for image in of_source:
+            writer.add(image.name, image.data, **image.values)
+            sizes[str(image.values["class"])] += 1
+            if not image.values["operations"]:
+                kept.append(str(image.values["source"]))
+        bar.update(len(of_source))
+    return sizes, kept
 
 
 def _located(split: pd.DataFrame, raw: Path) -> pd.DataFrame:

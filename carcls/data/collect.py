@@ -13,6 +13,8 @@ from carcls.errors import InputError
 from carcls.imageset import archive
 from carcls.imageset.images import decode, fingerprint
 
+WAY_OUT = "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
+
 log = logging.getLogger(__name__)
 
 
@@ -32,10 +34,7 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
                 if not skip_unreadable:
-                    way_out = (
-                        "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
-                    )
-                    raise InputError(f"{error} {way_out}") from None
+                    raise InputError(f"{error} {WAY_OUT}") from None
                 log.warning("left out: %s", error)
                 left_out.append(LeftOut("unreadable", photograph.name))
                 continue

@@ -82,15 +82,13 @@ def fit(
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
-    Minimises the cross-entropy, the learning rate following half a cosine over the epochs. Ends early when
-    `patience` epochs in a row have not raised the validation F1. When the iterator ends or is closed, the
-    model holds the weights of its best epoch. The epochs in `checkpoint` are yielded again and training goes
-    on after them, to the same bytes as without a break. `bar` shows the images of an epoch; what its `update`
-    raises ends the training as closing the iterator does. With `fast_kernels`, epochs are trained inside
-    kernels.applied; validation, and `model` between epochs, are plain PyTorch. Processes that train together
-    (distributed.joined) each call this with equal arguments and get equal results.
-    Raises InputError for an epoch with a loss that is not finite, which is neither yielded nor saved in
-    `checkpoint`, and ResourceError when memory runs out.
+    Minimises the cross-entropy; the learning rate follows half a cosine over the epochs. Stops early after
+    `patience` epochs without a better validation F1. When the iterator ends or is closed, the model holds the
+    weights of its best epoch. The epochs in `checkpoint` are yielded again, and training continues after them
+    to the same bytes as without a break. `bar` shows the images of an epoch; an exception that its `update`
+    raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied. Processes that
+    train together (distributed.joined) call this with equal arguments and get equal results. Raises InputError
+    when a loss is not finite, and ResourceError when memory runs out; that epoch is neither yielded nor saved.
     """
     model.to(recipe.device)
     frozen, trained = split_frozen(model, recipe.frozen_layers)
@@ -104,14 +102,9 @@ def fit(
             val_inputs = embed(frozen, val, recipe.device, torch.float32)
             parallel = distributed.parallel(trained)
             while not run.is_over():
-                number = len(run.history) + 1
                 with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
-                    train_loss, train_f1 = train_epoch(parallel, train_inputs, number, run.step, recipe, bar)
-                _check_finite("training loss", train_loss, number, recipe)
-                val_loss, val_loss_std, val_f1 = validate(trained, val_inputs, recipe.device)
-                _check_finite("validation loss", val_loss, number, recipe)
-                _check_finite("validation loss's standard deviation", val_loss_std, number, recipe)
-                run.add(Epoch(number, run.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1))
+                    trained_to = train_epoch(parallel, train_inputs, run.next_epoch(), run.step, recipe, bar)
+                run.add(*trained_to, *validate(trained, val_inputs, recipe.device))
                 run.save(checkpoint)
                 yield run.history[-1]
     finally:
@@ -141,13 +134,24 @@ class Run:
         """Change the weights by their gradients."""
         self._optimizer.step()
 
+    def next_epoch(self) -> int:
+        return len(self.history) + 1
+
     def is_over(self) -> bool:
         done = len(self.history)
         if not done or done == self.recipe.epochs:
             return bool(done)
         return done - best_epoch(self.history).epoch >= self.recipe.patience
 
-    def add(self, epoch: Epoch) -> None:
+    def add(
+        self, train_loss: float, train_f1: float, val_loss: float, val_loss_std: float, val_f1: float
+    ) -> None:
+        """Note an epoch that ended. Raises InputError when a loss is not finite."""
+        number = self.next_epoch()
+        _check_finite("training loss", train_loss, number, self.recipe)
+        _check_finite("validation loss", val_loss, number, self.recipe)
+        _check_finite("validation loss's standard deviation", val_loss_std, number, self.recipe)
+        epoch = Epoch(number, self.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1)
         self.history.append(epoch)
         self._schedule.step()
         if best_epoch(self.history) is epoch:
@@ -227,10 +231,7 @@ def train_epoch(
     recipe: Recipe,
     bar: type[tqdm],
 ) -> tuple[float, float]:
-    """Epoch `number`: the mean loss over images and the macro F1 of the predictions made on the way.
-
-    `step` changes the weights of `trained` by their gradients.
-    """
+    """Mean loss over images and macro F1 of the predictions during epoch `number`; `step` updates weights."""
     processes = distributed.size()
     order = _order(len(inputs.images), recipe, number)
     shares = [batch[distributed.rank() :: processes] for batch in order]

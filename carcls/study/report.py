@@ -36,25 +36,9 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     chosen = params.variant
     trained = name is None or (root / f"metrics/train/{chosen}.json").exists()
     run = Run(root, trained)
-    parts = {
-        "study": name is None,
-        "training": trained,
-        "attack": name is None or run.has("metrics/fgsm.json"),
-        "doubts": run.has("plots/doubts.csv"),
-    }
-    # what is read late: who lacks it shall not wait for figures first
-    late = {
-        f"metrics/train/{chosen}.json": trained,
-        "metrics/test.json": True,
-        "metrics/fgsm.json": parts["attack"],
-        "plots/fgsm/examples.png": parts["attack"],
-    }
-    for path in late:
-        if late[path]:
-            run.bytes(path)
-    variants = [chosen] if trained else []
-    if parts["study"]:
-        variants = [variant_name(*cell) for cell in cells(params.model.arch, params.model.config)]
+    parts = _parts(run, name is None, trained)
+    _check_late_files(run, chosen, parts)
+    variants = _variants(params, parts)
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []
     repeats = _repeats(params, run, variants)
@@ -73,19 +57,56 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         data=_data(run),
         left_out=summary(run.csv("data/left_out.csv").itertuples(index=False, name=None)),
         copies=_copies(run) if trained else [],
-        samples=pictures.samples(run),
-        augmented=pictures.augmented(run),
-        doubts=pictures.doubts(run) if parts["doubts"] else [],
-        doubted=len(run.csv("plots/doubts.csv")) if parts["doubts"] else 0,
-        worst=pictures.worst(run),
-        right=pictures.right(run),
-        pairs=pictures.pairs(run),
+        **_pictures(run, parts),
         **_answers(params, run, parts),
         detected=detected,
         withstood=withstood,
         defended=_defended(params, withstood),
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
+
+
+def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
+    """Which parts the page has."""
+    return {
+        "study": study,
+        "training": trained,
+        "attack": study or run.has("metrics/fgsm.json"),
+        "doubts": run.has("plots/doubts.csv"),
+    }
+
+
+def _check_late_files(run: Run, chosen: str, parts: dict[str, bool]) -> None:
+    """Raise InputError for a missing file that is read late, before figures are drawn."""
+    late = {
+        f"metrics/train/{chosen}.json": parts["training"],
+        "metrics/test.json": True,
+        "metrics/fgsm.json": parts["attack"],
+        "plots/fgsm/examples.png": parts["attack"],
+    }
+    for path, read in late.items():
+        if read:
+            run.bytes(path)
+
+
+def _variants(params: Params, parts: dict[str, bool]) -> list[str]:
+    """The variants that the page is about."""
+    if parts["study"]:
+        return [variant_name(*cell) for cell in cells(params.model.arch, params.model.config)]
+    return [params.variant] if parts["training"] else []
+
+
+def _pictures(run: Run, parts: dict[str, bool]) -> dict:
+    """The page's images, and how many possible label errors there are besides those shown."""
+    return {
+        "samples": pictures.samples(run),
+        "augmented": pictures.augmented(run),
+        "worst": pictures.worst(run),
+        "right": pictures.right(run),
+        "pairs": pictures.pairs(run),
+        "doubts": pictures.doubts(run) if parts["doubts"] else [],
+        "doubted": len(run.csv("plots/doubts.csv")) if parts["doubts"] else 0,
+    }
 
 
 def examples_png(params: Params, root: Path) -> bytes:

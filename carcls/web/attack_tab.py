@@ -27,14 +27,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
         with gr.Column(min_width=240) as aimed:
             target = gr.Dropdown([AWAY], value="", label="Make it")
     with gr.Row():
-        slider = gr.Slider(
-            0,
-            0.1,
-            epsilon,
-            step=0.001,
-            label="Epsilon: how far each pixel value of [0, 1] may move",
-            buttons=["reset"],
-        )
+        label = "Epsilon: how far each pixel value of [0, 1] may move"
+        slider = gr.Slider(0, 0.1, epsilon, step=0.001, label=label, buttons=["reset"])
         # in a column of its own, which is what gets hidden: see take_any_value
         with gr.Column(min_width=240, visible=False) as stepped:
             steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", buttons=["reset"])

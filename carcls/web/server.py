@@ -43,7 +43,7 @@ def serve(port: int) -> None:
 
 
 def build(runs: Runs) -> FastAPI:
-    """The page, the report beside it, and what keeps both to this machine."""
+    """The page and the reports, for this machine only."""
     site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     site.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
@@ -62,10 +62,9 @@ def build(runs: Runs) -> FastAPI:
     @site.get("/report/{name:path}")
     def report_of(name: str) -> Response:
         folders = {shown(path.parent.relative_to(files.RESULTS)): path.parent for path in files.reports()}
-        folder = folders.get(name)
-        if folder is None:
+        if name not in folders:
             return PlainTextResponse(f"{files.RESULTS / name} has no report.", 404)
-        return _report(folder / files.REPORT, compare_tab.RESTORE)
+        return _report(folders[name] / files.REPORT, compare_tab.RESTORE)
 
     page = app.build(runs)
     gradio_private.refuse_foreign_files(page)
