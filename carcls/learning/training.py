@@ -87,8 +87,8 @@ def fit(
     weights of its best epoch. The epochs in `checkpoint` are yielded again, and training continues after them
     to the same bytes as without a break. `bar` shows the images of an epoch; an exception that its `update`
     raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied. Processes that
-    train together (distributed.joined) call this with equal arguments and get equal results. Raises InputError
-    when a loss is not finite, and ResourceError when memory runs out; that epoch is neither yielded nor saved.
+    train together (distributed.joined) call this with equal arguments and get equal results.
+    Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
     """
     model.to(recipe.device)
     frozen, trained = split_frozen(model, recipe.frozen_layers)
