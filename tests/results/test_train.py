@@ -201,11 +201,11 @@ def test_a_model_that_could_not_be_kept_is_kept_when_the_training_is_resumed(mon
 
     with monkeypatch.context() as patched:
         patched.setattr("carcls.results.train.write_bytes", full)
-        with pytest.raises(SystemExit, match=r"No space is left .*`carcls train --resume full` continues"):
-            main(["train", "shapes", *OPTIONS, "--name", "full"])
-    assert not Path("results/full/model.safetensors").exists()
-    main(["train", "--resume", "full"])
-    kept, first = (Path("results", name, "model.safetensors").read_bytes() for name in ("full", "first"))
+        with pytest.raises(SystemExit, match=r"No space is left .*`carcls train --resume unkept` continues"):
+            main(["train", "shapes", *OPTIONS, "--name", "unkept"])
+    assert not Path("results/unkept/model.safetensors").exists()
+    main(["train", "--resume", "unkept"])
+    kept, first = (Path("results", name, "model.safetensors").read_bytes() for name in ("unkept", "first"))
     assert kept == first
 
 
