@@ -9,6 +9,7 @@ compared with those of a run that was not killed. The demo's drawn cars at 32 pi
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -57,9 +58,7 @@ class Campaign:
 
     def digests(self, folder: Path) -> dict[str, str]:
         found = [path for pattern in self.outputs.split() for path in folder.glob(pattern) if path.is_file()]
-        return {
-            str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found
-        }
+        return {str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest() for path in found}
 
     def round(self, folder: Path, kill_now: Callable[[Path, float], bool]) -> tuple[str, dict[str, str]]:
         """Kill the command when `kill_now` says so, finish it, and return how that went and the digests."""
@@ -75,9 +74,25 @@ class Campaign:
         begun = not killed or (folder / "results/run/params.yaml").exists() or self.again == self.first
         finished = not killed or (folder / "results/run/report.html").exists()
         ended = 0 if finished else _run(folder, self.again if begun else self.first)
-        return ("killed" if killed else "finished first") if ended == 0 else "NOT RESUMED", self.digests(
-            folder
-        )
+        how = "killed" if killed else "finished first"
+        if ended and _unlocked(folder):
+            ended, how = _run(folder, self.again), "killed, dvc.lock deleted"
+        return how if ended == 0 else "NOT RESUMED", self.digests(folder)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; of dvc.lock its content, since DVC writes stages in the order in which they ran."""
+    if path.name == "dvc.lock":
+        return json.dumps(yaml.safe_load(path.read_text()), sort_keys=True).encode()
+    return path.read_bytes()
+
+
+def _unlocked(folder: Path) -> bool:
+    """Delete a dvc.lock that DVC, killed while it wrote it, cannot read, as README's FAQ says."""
+    if "dvc.lock' validation failed" not in (folder / "log").read_text():
+        return False
+    (folder / "dvc.lock").unlink()
+    return True
 
 
 def _surroundings(folder: Path) -> dict:
@@ -177,7 +192,7 @@ def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
             if found != expected:
                 how = f"DIFFERENT ({how})"
             told[f"{how}, {'while writing' if writing else 'at a random moment'}"] += 1
-            if how not in ("killed", "finished first"):
+            if "DIFFERENT" in how or "NOT" in how:
                 shutil.move(folder, keep / f"{name}-{number}")
             else:
                 shutil.rmtree(folder)
