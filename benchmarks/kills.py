@@ -81,7 +81,7 @@ class Campaign:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file; of dvc.lock its content, since DVC writes stages in the order in which they ran."""
+    """The bytes of a file; of dvc.lock its content, since DVC writes stages in the order of their run."""
     if path.name == "dvc.lock":
         return json.dumps(yaml.safe_load(path.read_text()), sort_keys=True).encode()
     return path.read_bytes()
