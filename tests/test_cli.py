@@ -107,7 +107,8 @@ def test_look_writes_a_picture_of_the_heat_of_each_image(model, pictures, tmp_pa
     shutil.copy(pictures / "d.jpg", tmp_path / "other/a.jpg")
     images = [str(pictures / "a.jpg"), str(tmp_path / "other/a.jpg")]
     cli.main(["predict", str(model), *images, "--look", str(tmp_path / "looked"), "--csv", "--top", "1"])
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 3 and "Grad-CAM of layer2" in printed.err  # 32 pixels
     names = sorted(path.name for path in (tmp_path / "looked").iterdir())
     assert names == ["a-2.jpg", "a.jpg"]
     first, second = (Image.open(tmp_path / "looked" / name) for name in names)

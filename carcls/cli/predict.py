@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
                 print(f"{rank:4}  {probability:.4f}  {printable(name)}")
     if arguments.json:
         print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
+    if arguments.look and not refused:
+        print(f"{classifier.heat_title()}: {printable(str(arguments.look))}", file=sys.stderr)
     if refused:  # the other images have their answer all the same
         raise InputError(*dict.fromkeys(refused))
 

@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM (Selvaraju et al. 2017) of the last convolutions, by captum."""
+"""Where a model looks: Grad-CAM (Selvaraju et al. 2017), computed by captum."""
 
 import torch
 from torch import Tensor, nn
@@ -6,17 +6,30 @@ from torch import Tensor, nn
 from carcls.learning.loading import BATCH_SIZE
 from carcls.learning.model import normalise
 
+STRIDES = {"layer4": 32, "layer3": 16, "layer2": 8, "layer1": 4}  # pixels of the image per cell, each way
+CELLS = 4  # a map of fewer cells each way cannot separate parts of a car
+
+
+def layer(image_size: int) -> str:
+    """The layer that `heat` uses: the deepest whose map has at least CELLS x CELLS cells, else layer1.
+
+    `image_size` is the shorter side in pixels.
+    """
+    return next((name for name, stride in STRIDES.items() if image_size > (CELLS - 1) * stride), "layer1")
+
 
 def heat(model: nn.Module, images: Tensor, answers: Tensor, device: torch.device) -> Tensor:
-    """How much each place of `images` (uint8 or float in [0, 1], (n, 3, h, w)) speaks for its class.
+    """How much each part of `images` (uint8 or float in [0, 1], (n, 3, h, w)) contributes to a class.
 
-    `answers` (int64, (n,)) are the classes. float32 of shape (n, h / 32, w / 32), rounded up, on the CPU: one
-    value for each place of layer4's map, of which an image's largest is 1; all 0 where none speaks for it.
+    `answers` (int64, (n,)) are the classes. Returns float32 of shape (n, h / s, w / s), rounded up, on the
+    CPU, where s is the stride of `layer`. The maximum of each map is 1; a map is 0 where nothing contributes.
     """
-    from captum.attr import LayerGradCam  # who asks for no heat does not wait for it, and Matplotlib with it
+    from captum.attr import (
+        LayerGradCam,
+    )  # imports Matplotlib, which predictions without heat maps do not need
 
     model.eval().requires_grad_(False).to(device)
-    gradcam = LayerGradCam(model, model.layer4)
+    gradcam = LayerGradCam(model, getattr(model, layer(min(images.shape[2:]))))
     maps = torch.cat(
         [
             gradcam.attribute(normalise(pixels.to(device)), labels.to(device), relu_attributions=True)

@@ -1,4 +1,4 @@
-"""Heat maps as a table: how much each place of an image speaks for a model's answer."""
+"""Heat maps as a table: how much each part of an image contributes to a prediction."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,16 @@ import pandas as pd
 LEVELS = 255
 
 
-def table(names: Sequence[str], maps: np.ndarray) -> pd.DataFrame:
-    """Columns name, height, width, levels: `maps` ((n, h, w) in [0, 1]) as 0 to LEVELS, row by row."""
+def table(names: Sequence[str], maps: np.ndarray, layer: str) -> pd.DataFrame:
+    """Columns name, layer, height, width, levels: `maps` ((n, h, w) in [0, 1]) as 0 to LEVELS, row by row.
+
+    `layer` is the layer of the model that `maps` are from.
+    """
     levels = np.rint(maps * LEVELS).astype(int)
     return pd.DataFrame(
         {
             "name": list(names),
+            "layer": layer,
             "height": maps.shape[1],
             "width": maps.shape[2],
             "levels": [" ".join(map(str, level.ravel())) for level in levels],

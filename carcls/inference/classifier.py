@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from carcls.errors import InputError
+from carcls.evaluation import gradcam
 from carcls.evaluation.example import Means, Trial
 from carcls.evaluation.scores import predict
 from carcls.evaluation.trial import attempt
@@ -62,12 +63,14 @@ class Classifier:
         ]
 
     def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-        """For each of `images` how much its places speak for the class in `names`, as `gradcam.heat`."""
-        from carcls.evaluation.gradcam import heat  # its library brings matplotlib, which answers do without
-
+        """For each of `images` how much its parts contribute to the class in `names`, as `gradcam.heat`."""
         answers = torch.tensor([self.info.classes.index(name) for name in names])
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return list(heat(self.model, pixels, answers, self.device).numpy())
+        return list(gradcam.heat(self.model, pixels, answers, self.device).numpy())
+
+    def heat_title(self) -> str:
+        """What `looks` returns, with the layer that it is computed from."""
+        return f"Grad-CAM of {gradcam.layer(self.info.image_size)}"
 
     def attack(self, image: np.ndarray, name: str, means: Means, seed: int) -> Trial:
         """What `prepare` made under `means`: away from the model's own answer, or towards their target.

@@ -39,6 +39,7 @@ def test(chosen: Chosen, plots: Path) -> dict[str, float]:
     maps = gradcam.heat(chosen.model, images.read(places), logits[places].argmax(1), chosen.device)
     write_csv(plots / "predictions.csv", answers)
     write_csv(plots / "per_class.csv", by_class)
-    write_csv(plots / "heat.csv", heatmap.table([images.names[place] for place in places], maps.numpy()))
+    names, layer = [images.names[place] for place in places], gradcam.layer(images.size)
+    write_csv(plots / "heat.csv", heatmap.table(names, maps.numpy(), layer))
     write_csv(plots / "confusion.csv", confusion(logits, images.labels, classes))
     return {f"test_{name}": value for name, value in scores(logits, images.labels).items()}

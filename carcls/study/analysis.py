@@ -112,6 +112,23 @@ def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     return frame.assign(told=np.select([holm.sort_index() < 0.05, frame.low > 0], ["yes", "alone"], "no"))
 
 
+def architecture_gaps(scores: Mapping[str, float], images: int) -> pd.DataFrame:
+    """Columns config, first, second, gap, chance: pairs of architectures in one configuration.
+
+    `scores` maps variants (ARCH-CONFIG) to a validation score over `images` images. gap is the second
+    architecture's score minus the first's. chance is the gap that the draw of the images alone exceeds in one
+    of 20 draws between two equally good models (normal approximation, the score taken as a proportion).
+    """
+    rows = []
+    for first, second in combinations(scores, 2):
+        archs, configs = zip(*(variant.split("-", 1) for variant in (first, second)), strict=True)
+        if configs[0] == configs[1]:
+            mean = (scores[first] + scores[second]) / 2
+            chance = 1.96 * np.sqrt(2 * mean * (1 - mean) / images)
+            rows.append((configs[0], *archs, scores[second] - scores[first], float(chance)))
+    return pd.DataFrame(rows, columns=["config", "first", "second", "gap", "chance"])
+
+
 def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
     """Columns first, second, first_as_second, second_as_first, count: pairs of classes, most confused first.
 

@@ -83,6 +83,7 @@ def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
                 | {
                     "uri": _thumbnail(reader, row),
                     "heat": uri(images.encode(looked, 85), "image/jpeg"),
+                    "layer": level["layer"],
                     "grid": f"{level['height']} × {level['width']}",
                 }
             )

@@ -42,6 +42,8 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []
     repeats = _repeats(params, run, variants)
+    differences = analysis.differences(repeats)
+    ranked = "val_f1_mean" if repeats else "val_f1"
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -49,7 +51,8 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         chosen=chosen,
         variants=variants,
         repeats=repeats,
-        differences=analysis.differences(repeats).to_dict("records"),
+        differences=differences.to_dict("records"),
+        architectures=_architectures(run, variants, ranked, differences) if parts["study"] else [],
         paper=paper,
         configs={key: _describe(config, params.weights) for key, config in params.configs.items()},
         source=_source(params),
@@ -225,6 +228,26 @@ def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[fl
         variant: run.json(f"metrics/train/{variant}.json").get("val_f1_repeats", []) for variant in variants
     }
     return {variant: values for variant, values in found.items() if len(values) == params.train.repeats}
+
+
+def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.DataFrame) -> list[dict]:
+    """The rows of `analysis.architecture_gaps` for the validation score `ranked`.
+
+    larger: whether a gap is larger than seed noise by `differences`, or without these than chance.
+    """
+    metrics = {variant: run.json(f"metrics/train/{variant}.json") for variant in variants}
+    scores = {variant: found[ranked] for variant, found in metrics.items() if ranked in found}
+    images = int((run.index("val")["operations"] == "").sum())
+    gaps = analysis.architecture_gaps(scores, images)
+    told = {frozenset((row.higher, row.lower)): row.told == "yes" for row in differences.itertuples()}
+    larger = [
+        told.get(frozenset(variant_name(arch, row.config) for arch in (row.first, row.second)))
+        if told
+        else abs(row.gap) > row.chance
+        for row in gaps.itertuples()
+    ]
+    pair = gaps["first"] + " " + gaps["second"]
+    return gaps.assign(larger=larger, pair=pair, images=images).to_dict("records")
 
 
 def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:

@@ -94,4 +94,5 @@ def _attack(choice: str | None, path: str | None, means: Means, seed: int):
         heats = classifier.looks(images, [row.before[0][0], row.after[0][0]])
     noise = ((row.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
     looked = [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
-    return row.original, noise, row.adversarial, *looked, html.attacked(trial)
+    about = html.note(f"The heat maps are {classifier.heat_title()}.")
+    return row.original, noise, row.adversarial, *looked, html.attacked(trial) + about

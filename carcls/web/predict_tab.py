@@ -90,15 +90,15 @@ def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str
         return "", EMPTY
     try:
         classifier = models.load(choice)
-        image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
+        image, title = classifier.prepare(Path(path).read_bytes(), Path(path).name), "As the model sees it"
         with models.turn:
             top = classifier.top(image)
             if look:
                 [heat] = classifier.looks([image], [top[0][0]])
-                image = overlay(image, heat)
+                image, title = overlay(image, heat), classifier.heat_title()
     except InputError as error:
         return "", html.problem(str(error))
-    return html.pixels(image, "As the model sees it"), html.top(top)
+    return html.pixels(image, title), html.top(top)
 
 
 def _predict_all(choice: str | None, paths: list[str] | None):

@@ -7,7 +7,7 @@ from torch import nn
 
 from carcls.demo import photographs as demo
 from carcls.evaluation import heatmap
-from carcls.evaluation.gradcam import heat
+from carcls.evaluation.gradcam import heat, layer
 from carcls.imageset import images
 from carcls.learning.model import build, normalise
 from carcls.study import heat as drawing
@@ -51,6 +51,17 @@ def test_the_heat_of_a_car_beside_noise_lies_on_the_car(model, cars, noise, car_
     assert ((left if car_first else right) / (left + right)).min() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("size", "name"), [(224, "layer4"), (97, "layer4"), (96, "layer3"), (64, "layer3"), (8, "layer1")]
+)
+def test_the_layer_is_the_deepest_whose_map_has_four_by_four_cells(model, cars, size, name):
+    small = torch.nn.functional.interpolate(cars[:1].float() / 255, size)
+    [cells] = heat(model, small, torch.zeros(1, dtype=torch.int64), CPU)
+    strides = {"layer4": 32, "layer3": 16, "layer1": 4}
+    assert layer(size) == name and cells.shape == (-(-size // strides[name]),) * 2
+    assert min(cells.shape) >= 4 or name == "layer1"
+
+
 def test_the_heat_is_that_of_the_class_asked_for(model, cars, noise):
     both = torch.cat([cars, noise], 3)[:1].repeat(2, 1, 1, 1)
     of_car, of_noise = heat(model, both, torch.tensor([0, 1]), CPU)
@@ -61,7 +72,7 @@ def test_equal_pictures_give_equal_bytes(model, cars):
     drawn = []
     for _ in range(2):
         maps = heat(model, cars, torch.zeros(len(cars), dtype=torch.int64), CPU).numpy()
-        rows = heatmap.table([str(place) for place in range(len(maps))], maps)
+        rows = heatmap.table([str(place) for place in range(len(maps))], maps, "layer4")
         image = cars[0].permute(1, 2, 0).numpy()
         drawn.append((rows.to_csv(), drawing.overlay(image, heatmap.read(rows.iloc[0])).tobytes()))
     assert drawn[0] == drawn[1]
@@ -72,4 +83,4 @@ def test_an_image_without_heat_is_grey_and_a_map_is_read_as_it_was(rng):
     cold = drawing.overlay(image, np.zeros((2, 3)))
     assert (cold == cold[..., :1]).all() and np.abs(cold[..., 0] - image.mean(2)).max() <= 0.5
     maps = np.round(rng.random((1, 2, 3)) * heatmap.LEVELS) / heatmap.LEVELS
-    assert np.allclose(heatmap.read(heatmap.table(["a"], maps).iloc[0]), maps[0])
+    assert np.allclose(heatmap.read(heatmap.table(["a"], maps, "layer4").iloc[0]), maps[0])

@@ -154,3 +154,10 @@ def test_what_is_looked_at_are_right_answers_and_the_worst_mistakes():
     )
     scores = pd.DataFrame({"class": ["a", "b", "c"], "f1": [0.5, 0.0, 0.0], "support": [3, 6, 0]})
     assert looked_at(answers, scores) == ["a3", "b5", "b4", "b3"]
+
+
+def test_a_gap_between_architectures_is_held_against_the_draw_of_the_images():
+    scores = {"resnet18-scratch": 0.2, "resnet18-pretrained": 0.7, "resnet34-pretrained": 0.9}
+    [gap] = analysis.architecture_gaps(scores, 128).to_dict("records")
+    assert (gap["config"], gap["first"], gap["second"]) == ("pretrained", "resnet18", "resnet34")
+    assert gap["gap"] == pytest.approx(0.2) and gap["chance"] == pytest.approx(1.96 * 0.05)

@@ -90,7 +90,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         write_csv(root / f"plots/{file}predictions.csv", make_answers(names, classes, rng))
     answers = pd.read_csv(root / "plots/test/predictions.csv", keep_default_na=False)
     shown = looked_at(answers, pd.read_csv(root / "plots/test/per_class.csv", keep_default_na=False))
-    write_csv(root / "plots/test/heat.csv", heatmap.table(shown, rng.random((len(shown), 2, 2))))
+    write_csv(root / "plots/test/heat.csv", heatmap.table(shown, rng.random((len(shown), 4, 4)), "layer3"))
     counts = answers.groupby(["actual", "predicted"]).size().rename("count").reset_index()
     write_csv(root / "plots/test/confusion.csv", counts)
     write_csv(
@@ -239,6 +239,8 @@ def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
 def test_one_training_of_each_says_that_it_cannot_tell(page):
     assert "Each variant was trained once." in page and "dvc exp run -S train.repeats=3" in page
     assert "Table S6" not in page
+    [sentence] = re.findall(r"<p>ResNet-34 minus ResNet-18 in validation F1: .*</p>", page)
+    assert len(re.findall(r"[+−]?0\.\d{3} \(\w+\)", sentence)) == 4 and "in 95 % of draws" in sentence
 
 
 @pytest.fixture(scope="module")
@@ -285,6 +287,9 @@ def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
     gaps = np.subtract(scores["resnet18-pretrained"], scores["resnet18-scratch"])
     [row] = [row for row in cells if row[:2] == ["ResNet-18 pretrained", "ResNet-18 scratch"]]
     assert row[2] == f"{gaps.mean():+.3f}"
+    [sentence] = re.findall(r"<p>ResNet-34 minus ResNet-18 in validation F1: .*</p>", page)
+    gap = np.mean(scores["resnet34-freeze6"]) - np.mean(scores["resnet18-freeze6"])
+    assert f"{gap:+.3f} (freeze6)".replace("-", "−") in sentence and "seed noise (Table S6)" in sentence
 
 
 def test_equal_files_give_equal_bytes(page, small):
