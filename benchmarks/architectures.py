@@ -10,7 +10,7 @@ removed, which makes them identities.
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.common import machine, table
 from carcls import params
@@ -28,8 +28,8 @@ def answers(arch: str, config: str, val: ArchiveSet, identities: bool = False) -
     """The answers (int64, (n,)) of a variant to the images of `val`."""
     path = Path(f"models/{arch}-{config}.safetensors")
     model, _ = load_model(path)
-    if identities:
-        for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+    for layer in model.children() if identities else ():
+        if isinstance(layer, nn.Sequential):
             del layer[1:]
     return predict(model, val, CPU, path).argmax(1)
 

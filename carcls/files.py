@@ -1,13 +1,14 @@
 """Files that are either there whole or not there at all."""
 
 import hashlib
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from carcls.errors import InputError
 
@@ -96,4 +97,19 @@ def write_csv(path: Path, table: "pd.DataFrame | Iterable[Mapping]") -> None:
     """`table`, or its rows, without an index, floats at the shortest digits that read back as the same."""
     import pandas as pd
 
-    write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+    buffer = io.StringIO()
+    pd.DataFrame(table).to_csv(UnixLines(buffer), index=False, lineterminator="\r\n")
+    write_text(path, buffer.getvalue())
+
+
+class UnixLines:
+    """A text stream for csv writers: they end rows in CRLF, and `stream` gets LF.
+
+    A csv writer quotes CR and LF only where its line terminator has them, and file names may contain both.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> int:
+        return self._stream.write(row.removesuffix("\r\n") + "\n")

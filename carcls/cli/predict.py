@@ -15,6 +15,7 @@ from tqdm import tqdm
 from carcls.base.startup import cores, set_up
 from carcls.cli.pictures import files, read
 from carcls.errors import InputError, explain, printable
+from carcls.files import UnixLines
 
 if TYPE_CHECKING:  # --help pays for neither
     import numpy as np
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     classifier = Classifier.load(arguments.model)
     paths, unreadable = files(arguments.images)
     refused = [str(error) for error in unreadable]
-    told, rows = [], csv.writer(sys.stdout, lineterminator="\n")
+    told, rows = [], csv.writer(UnixLines(sys.stdout))
     if arguments.csv:
         rows.writerow(["image", "rank", "class", "probability"])
     for path, answer, problem in _answers(classifier, paths, arguments.top, arguments.look):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from carcls.errors import InputError
-from carcls.files import naming, replacing
+from carcls.files import UnixLines, naming, replacing
 
 if TYPE_CHECKING:  # a prediction and a training read no table
     import pandas as pd
@@ -26,7 +26,7 @@ class ArchiveWriter:
 
     def __init__(self, tar: BinaryIO, index: TextIO, columns: Sequence[str]) -> None:
         self._tar = tar
-        self._rows = csv.DictWriter(index, ["name", *columns, "offset", "size"], lineterminator="\n")
+        self._rows = csv.DictWriter(UnixLines(index), ["name", *columns, "offset", "size"])
         self._rows.writeheader()
         self._last = ""
 

@@ -1,6 +1,8 @@
 """`carcls train` and `carcls evaluate` as a user types them, on a folder of drawn shapes."""
 
+import csv
 import errno
+import io
 import json
 import os
 import re
@@ -193,6 +195,21 @@ def test_the_fewest_images_that_can_be_split_become_a_report(tmp_path):
     start = ["--pretrained", "--weights", "few.safetensors", "--epochs", "1"]
     main(["train", str(tmp_path / "few"), *OPTIONS, *start, "--name", "few"])
     assert Path("results/few/report.html").exists() and Path("results/few/doubts.csv").exists()
+
+
+def test_names_may_have_any_character(tmp_path, capsys):
+    draw_shapes(tmp_path, 4)
+    odd = 'a "disc",\r\nround\rone'
+    (tmp_path / "disc").rename(tmp_path / odd)
+    (tmp_path / odd / "03.png").rename(tmp_path / odd / 'x\r,"\n.png')
+    main(["train", str(tmp_path), *OPTIONS, "--epochs", "1", "--name", "odd"])
+    _, info = load_model(Path("results/odd/model.safetensors"))
+    assert odd in info.classes and "\r" not in Path("results/odd/history.csv").read_bytes().decode()
+    capsys.readouterr()
+    main(["predict", "results/odd/model.safetensors", str(tmp_path), "--csv", "--top", "3"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    assert {row["class"] for row in rows} == set(info.classes)
+    assert str(tmp_path / odd / 'x\r,"\n.png') in {row["image"] for row in rows}
 
 
 def test_a_model_that_could_not_be_kept_is_kept_when_the_training_is_resumed(monkeypatch):
