@@ -128,7 +128,7 @@ def begun(name: str) -> Path:
     """The folder of a training that was cut off. Raises InputError where there is none of that `name`."""
     folder = RESULTS / name.strip()
     if not (folder / PARAMS).is_file():
-        raise InputError(f"{folder} is no training that could go on: it has no {PARAMS}.")
+        raise InputError(f"{folder} is no training that could go on: it has no {PARAMS}. Delete it.")
     return folder
 
 
@@ -157,9 +157,16 @@ def reports() -> list[Path]:
 
 def find(name: str) -> list[Path]:
     """The files called `name` in all results folders; also symlinks whose target is missing."""
-    # Path.rglob leaves those out
-    found = [Path(folder) / name for folder, _, names in os.walk(RESULTS) if name in names]
-    return [path for path in found if WORK not in path.parts]
+    found, seen = [], set()
+    # Path.rglob leaves out symlinks, to files whose target is missing and to folders
+    for folder, inside, names in os.walk(RESULTS, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or Path(folder).name == WORK:
+            inside.clear()
+        elif name in names:
+            found.append(Path(folder) / name)
+        seen.add(real)
+    return found
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:

@@ -214,3 +214,21 @@ def test_classes_that_look_alike_are_named_with_the_fix(pair):
     [message] = lookalikes([*pair, "Volvo"])
     assert all(repr(name) in message for name in pair) and "give their folders one name" in message
     assert lookalikes(["Audi A4", "Audi A5", "Audi", "宝马", "大众"]) == []
+
+
+def test_a_word_of_two_alphabets_is_named():
+    cyrillic = "BМW"  # its second letter is Cyrillic
+    [message] = lookalikes([cyrillic, "Volvo", "Лада", "Lada Лада"])
+    assert ascii(cyrillic) in message and "different alphabets" in message
+
+
+def test_folders_that_become_one_class_are_named(caplog):
+    composed, decomposed = "Citroe\u0308n", "Citro\u00ebn"
+    assert {row.class_name for row in arrange(["Audi/1.jpg", "Audi /2.jpg", "B/1.jpg"])} == {"Audi", "B"}
+    assert "'Audi ' and 'Audi'" in caplog.text and "rename them" in caplog.text
+    caplog.clear()
+    arrange([f"{composed}/1.jpg", f"{decomposed}/2.jpg", "B/1.jpg"])
+    assert ascii(composed) in caplog.text and ascii(decomposed) in caplog.text
+    caplog.clear()
+    arrange(["train/A/1.jpg", "test/A/2.jpg", "train/B/1.jpg"])
+    assert not caplog.text

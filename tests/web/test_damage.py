@@ -213,3 +213,11 @@ def test_an_unknown_class_gets_the_nearest_names():
     classifier = Classifier(build("resnet18", 4, seed=1).eval(), info, torch.device("cpu"), Path("m"))
     with pytest.raises(InputError, match="'Audi A4', 'audi a3'"):
         classifier._place("AUDI A4 ")
+
+
+def test_a_results_folder_that_is_a_link_is_listed_once(tmp_path):
+    elsewhere = model(tmp_path / "disk/mine/model.safetensors").parent
+    Path("results").mkdir()
+    Path("results/linked").symlink_to(elsewhere)
+    (elsewhere / "up").symlink_to(tmp_path / "disk")
+    assert [value for _, value in models.choices()] == ["results/linked/model.safetensors"]

@@ -8,7 +8,7 @@ be trained on because of a name.
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -207,8 +207,10 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
     are fewer than two classes.
     """
     placed: dict[str, Placed] = {}
-    for path, class_name, split, rest in labelled:
-        class_name = canonical_class(class_name)
+    spellings: dict[str, set[str]] = {}
+    for path, folder, split, rest in labelled:
+        class_name = canonical_class(folder)
+        spellings.setdefault(class_name, set()).add(folder)
         rest = unicodedata.normalize("NFC", rest)
         name = "/".join(part for part in (split, class_name, rest) if part)
         if name in placed:
@@ -217,6 +219,12 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
         placed[name] = Placed(path, name, class_name, split)
     rows = [placed[name] for name in sorted(placed)]
     _check_text(rows, origin)
+    for class_name, folders in spellings.items():
+        if len(folders) > 1:
+            log.warning(
+                "%s: the folders %s are read as one class, %r: rename them if they are different classes.",
+                origin, _list(map(ascii, folders)), class_name,
+            )  # fmt: skip
     _check_classes(rows, origin)
     return rows
 
@@ -230,10 +238,11 @@ def canonical_class(name: str) -> str:
     return re.sub(r"^Ram C[-_ ]?V\b", "Ram C-V", name)
 
 
-def lookalikes(classes: Iterable[str]) -> list[str]:
+def lookalikes(classes: Collection[str]) -> list[str]:
     """A message for each group of classes whose names differ in nothing that a reader would notice.
 
-    That is case, white space, invisible characters, and characters that Unicode calls compatible.
+    That is case, white space, invisible characters, and characters that Unicode calls compatible. Also one
+    for each name with a word of Latin, Cyrillic and Greek letters mixed.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(classes):
@@ -245,7 +254,21 @@ def lookalikes(classes: Iterable[str]) -> list[str]:
         "class, give their folders one name."
         for names in groups.values()
         if len(names) > 1
+    ] + [
+        f"The class name {name!r} ({name!a}) mixes letters of different alphabets, which may look alike: "
+        "check that it is what you mean."
+        for name in sorted(classes)
+        if any(len(_alphabets(word)) > 1 for word in name.split())
     ]
+
+
+def _alphabets(word: str) -> set[str]:
+    """Which alphabets with letters of the same look `word` has letters of."""
+    return {unicodedata.name(letter, "").partition(" ")[0] for letter in word} & {
+        "LATIN",
+        "CYRILLIC",
+        "GREEK",
+    }
 
 
 def _list(names: Iterable[str]) -> str:
