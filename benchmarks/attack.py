@@ -19,7 +19,7 @@ from benchmarks.common import machine, table
 from carcls.base import startup
 from carcls.evaluation.apgd import apgd
 from carcls.learning.loading import ArchiveSet, ImageSet
-from carcls.learning.model import load_model, normalise
+from carcls.learning.model import infer, load_model
 from carcls.learning.perturbation import descend, gradient_sign, perturb
 
 BATCH = 64
@@ -35,7 +35,7 @@ class OfPixels(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.model(normalise(pixels))
+        return infer(self.model, pixels)
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
     right = torch.cat([whole(batch).argmax(1) for batch in pixels.split(BATCH)]) == labels
     for theirs in (
         torchattacks.APGD(whole, **settings),
-        torchattacks.APGDT(whole, n_classes=len(model(normalise(pixels[:1]))[0]), **settings),
+        torchattacks.APGDT(whole, n_classes=len(infer(model, pixels[:1])[0]), **settings),
     ):
         for held in right.nonzero()[:, 0].split(BATCH):
             moved = theirs(pixels[held], labels[held])

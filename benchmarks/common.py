@@ -23,13 +23,14 @@ def photographs(path: Path | None, count: int) -> list[bytes]:
         models = (model for _ in range(count) for model in demo.TARGET)
         pictures = (demo.draw(model, np.random.default_rng(i)) for i, model in enumerate(models))
         return [images.encode(picture, 95) for picture in islice(pictures, count)]
-    found = [data for name, data in sorted(_files(path)) if name.lower().endswith((".jpg", ".jpeg"))]
+    found = [data for name, data in sorted(files(path)) if name.lower().endswith((".jpg", ".jpeg"))]
     if len(found) < count:
         sys.exit(f"{path} holds {len(found)} JPEGs, not the {count} that are asked for.")
     return [found[i * len(found) // count] for i in range(count)]
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each file of the folder, zip or tar `path`."""
     if path.is_dir():
         yield from ((str(file), file.read_bytes()) for file in path.rglob("*") if file.is_file())
     elif zipfile.is_zipfile(path):

@@ -283,7 +283,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
             if arguments.backbone:
                 load_backbone(model, arguments.backbone)
             history = fit(model, train, val, _recipe(0, arguments.epochs, precision, seed))
-            best.append(max(epoch.val_f1 for epoch in history))
+            best.append(max(epoch.val_f1 or 0.0 for epoch in history))
         rows.append((precision, *(f"{f1:.3f}" for f1 in best), f"{mean(best):.3f}"))
     begin = arguments.backbone.name if arguments.backbone else "scratch"
     print(f"\nBest validation macro F1 of {arguments.epochs} epochs at {size} pixels, from {begin}:")

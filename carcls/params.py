@@ -64,7 +64,7 @@ class Data(Section):
 
 
 class Split(Section):
-    val: Fraction
+    val: Fraction | None
     test: Fraction | None
     drop_duplicates: bool
 
@@ -171,7 +171,12 @@ class Pretrain(Section):
 
 class Train(Section):
     epochs: Count
+    keep: Literal["best", "last"]
     patience: Count
+    flip: bool
+    tta: Literal["none", "flip"]
+    normalise: Literal["half", "imagenet", "weights"]
+    class_weights: Annotated[float, Field(ge=0, le=2)]
     optimizer: Optimizer
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
@@ -217,6 +222,15 @@ class Params(Section):
             raise ValueError(
                 f"model.config is {self.model.config!r}, which configs does not have "
                 f"(it has {', '.join(self.configs)})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_known(self):
+        if self.train.keep == "best" and self.split.val is None:
+            raise ValueError(
+                "train.keep is best, which validation images decide, but split.val is null: set split.val to "
+                "a share, or train.keep to last"
             )
         return self
 

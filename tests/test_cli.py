@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ from carcls.evaluation.scores import predict
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.inference.classifier import Classifier
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.learning.model import IMAGENET, MEAN, STD, ModelInfo, build, load_model, save_model
 
 CPU = torch.device("cpu")
 
@@ -236,7 +237,7 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
     assert told["classes"] == test_set.classes and told["image_size"] == 32
-    assert told["input"]["normalisation"] == "in the graph" and "mean" not in told
+    assert told["input"]["normalisation"] == "in the graph" and "mean" not in told and "std" not in told
     pixels = test_set.read(range(len(test_set)))
     expected = predict(load_model(model)[0], test_set, CPU).numpy()
     for count in (1, len(test_set)):
@@ -244,6 +245,24 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
         [logits] = session.run(["logits"], {"images": images})
         assert np.abs(logits - expected[:count]).max() < 1e-3
         assert (logits.argmax(1) == expected[:count].argmax(1)).all()
+
+
+def test_an_exported_model_normalises_and_mirrors_as_predict_does(model, tmp_path, test_set):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network, info = load_model(model)
+    info = replace(info, mean=IMAGENET.mean, std=IMAGENET.std, tta="flip", val_f1=None)
+    save_model(tmp_path / "mirrored.safetensors", network, info)
+    cli.main(["export", str(tmp_path / "mirrored.safetensors"), str(tmp_path / "model.onnx")])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
+    assert told["input"]["normalised_by"] == {"mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
+    assert told["tta"] == "flip, in the graph" and told["val_f1"] is None
+    images = test_set.read(range(len(test_set))).float().numpy() / 255
+    [logits] = session.run(["logits"], {"images": np.ascontiguousarray(images)})
+    expected = predict(load_model(tmp_path / "mirrored.safetensors")[0], test_set, CPU).numpy()
+    assert np.abs(logits - expected).max() < 1e-3
+    assert np.abs(expected - predict(load_model(model)[0], test_set, CPU).numpy()).max() > 1e-2
+    assert np.allclose(np.exp(expected).sum(1), 1, atol=1e-5)
 
 
 def test_an_exported_model_is_read_by_onnx_runtime_from_1_14_on(model, tmp_path):

@@ -80,22 +80,37 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="CLASS/* or {train,test}/CLASS/*")
     defaults = {
         "arch": (start.model.arch, "resnet18, resnet34, ..."),
-        "weights": (start.weights, "where it starts: imagenet, demo or a file"),
+        "weights": (start.weights, "where it starts: imagenet, demo or a file, also a model of yours"),
         "frozen_layers": (config.frozen_layers, "0 to 8 of the first layers stay as they are"),
         "epochs": (settings.epochs, ""),
         "image_size": (start.data.image_size, "pixels a side"),
         "lr": (settings.lr, "learning rate"),
         "batch_size": (settings.batch_size, ""),
+        "keep": (settings.keep, "the last epoch, or the best by validation images"),
+        "tta": (settings.tta, "flip: answers are the mean over image and mirror image; or none"),
+        "normalise": (settings.normalise, "images as the weights expect; half; imagenet"),
+        "class_weights": (settings.class_weights, "1: all classes count the same in the loss, however rare"),
         "device": (settings.device, "auto, cpu, cuda, cuda:N or mps"),
     }
     for name, (default, meaning) in defaults.items():
         told = f"{meaning} (default: {default})".strip()
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), metavar="X", help=told)
     parser.add_argument(
-        "--pretrained",
-        action=argparse.BooleanOptionalAction,
-        help=f"start from weights (default: {config.pretrained})",
+        "--val",
+        type=float,
+        metavar="X",
+        help=f"share that validates and does not train (default: {start.split.val})",
     )
+    switches = {
+        "pretrained": (config.pretrained, "start from weights"),
+        "flip": (
+            settings.flip,
+            "mirror images by chance; --no-flip, where left and right differ, sets tta to none",
+        ),
+    }
+    for name, (default, meaning) in switches.items():
+        told = f"{meaning} (default: {default})"
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=told)
     _add_set(parser)
     parser.add_argument("--name", help="of the new folder in results/ (default: ARCH-NUMBER)")
     parser.add_argument("--resume", metavar="NAME", help="go on with a training that was cut off")

@@ -26,6 +26,12 @@ OPTIONS = {  # of the command line and what they are in params; the others are r
     "image_size": "data.image_size",
     "lr": "train.lr",
     "batch_size": "train.batch_size",
+    "val": "split.val",
+    "keep": "train.keep",
+    "flip": "train.flip",
+    "tta": "train.tta",
+    "normalise": "train.normalise",
+    "class_weights": "train.class_weights",
     "device": "train.device",
 }
 ORIGIN = "The options"

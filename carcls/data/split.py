@@ -19,7 +19,8 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     """Columns name, label, class, split for the photographs of `raw`, the csv of the raw archive, and copies.
 
     A test or val set that the source has is kept. Where it has none, `settings.test` of each class become
-    test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1). Which ones
+    test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1); where that
+    is None, there is no val set, and a source's own trains. Which ones
     depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
 
     The second table, of `copies.COLUMNS`, has every picture that is there twice. One of two splits leaves
@@ -32,14 +33,15 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         raise InputError(f"All images are of the class {raw['class'].iloc[0]!r}; it takes two to tell apart.")
     contradicting = copies.contradicting(raw)
     rows = _without(raw, contradicting, settings.drop_duplicates)
-    rows = rows.assign(split=rows["split"].replace("", "train"))
+    training = ["", "val"] if settings.val is None else [""]
+    rows = rows.assign(split=rows["split"].replace(training, "train"))
     if not (rows["split"] == "test").any():
         if settings.test is None:
             raise InputError(
                 "The data has no test set: set split.test to the share of each class that becomes one."
             )
         rows = _take(rows, "test", settings.test, seed)
-    if not (rows["split"] == "val").any():
+    if settings.val is not None and not (rows["split"] == "val").any():
         rows = _take(rows, "val", settings.val, seed)
     shared = copies.shared(rows)
     rows = _without(rows, shared, settings.drop_duplicates)
@@ -48,7 +50,7 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         log.info("%d near copies across splits are listed in the report", len(near))
     found = [part for part in (contradicting, shared, near) if len(part)]
     table = pd.concat(found, ignore_index=True) if found else near
-    _check_classes(raw, rows, table)
+    _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
     return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
 
 
@@ -90,10 +92,12 @@ def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFram
     return rows[~rows["name"].isin(table.loc[left_out, "name"])]
 
 
-def _check_classes(raw: pd.DataFrame, rows: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Every class must be in train and val; a test set may lack some."""
+def _check_classes(
+    raw: pd.DataFrame, rows: pd.DataFrame, table: pd.DataFrame, splits: tuple[str, ...]
+) -> None:
+    """Every class must be in `splits`; a test set may lack some."""
     left_out = table[table["left_out"].astype(bool)]
-    for split in ("train", "val"):
+    for split in splits:
         for class_name in raw["class"].unique():
             if ((rows["split"] == split) & (rows["class"] == class_name)).any():
                 continue

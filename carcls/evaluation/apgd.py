@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
-from carcls.learning.model import normalise
+from carcls.learning.model import infer
 from carcls.learning.perturbation import draw
 
 TARGETS = 9
@@ -38,7 +38,7 @@ def apgd(
         for place, (pixels, labels) in loader:
             pixels = pixels.float() / 255
             with torch.no_grad():
-                answers = model(normalise(pixels))
+                answers = infer(model, pixels)
             others = answers.scatter(1, labels[:, None], -torch.inf).argsort(
                 dim=1, descending=True, stable=True
             )
@@ -151,7 +151,7 @@ class _Climb:
     def look(self, model: nn.Module, loss: Loss) -> Tensor:
         """Take note of loss and gradient here; returns the logits (n, classes)."""
         place = self.place.detach().requires_grad_()
-        logits = model(normalise(place))
+        logits = infer(model, place)
         losses = loss(logits, self.labels, self.targets)
         (self.gradient,) = torch.autograd.grad(losses.sum(), place)
         losses = losses.detach()

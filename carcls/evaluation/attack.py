@@ -15,7 +15,7 @@ from carcls.evaluation.apgd import apgd
 from carcls.evaluation.example import Example
 from carcls.evaluation.scores import scores
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
-from carcls.learning.model import normalise
+from carcls.learning.model import infer
 from carcls.learning.perturbation import descend, draw, gradient_sign, gradient_sign_and_logits, perturb
 from carcls.params import Attack
 
@@ -38,7 +38,7 @@ def attack(
         sign, clean = gradient_sign_and_logits(model, pixels, labels)
         with torch.inference_mode():
             for epsilon in epsilons:
-                answer = model(normalise(perturb(pixels, sign, epsilon))) if epsilon else clean
+                answer = infer(model, perturb(pixels, sign, epsilon)) if epsilon else clean
                 logits[epsilon].append(answer.cpu())
     return {epsilon: torch.cat(parts) for epsilon, parts in logits.items()}
 
@@ -53,7 +53,7 @@ def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.devi
     with torch.inference_mode():
         for place, (pixels, _) in enumerate(batches(images, images.in_turn(BATCH_SIZE), device)):
             sign = draw(pixels.shape, seed, "noise", place).sign().to(device)
-            logits.append(model(normalise(perturb(pixels.float() / 255, sign, epsilon))).cpu())
+            logits.append(infer(model, perturb(pixels.float() / 255, sign, epsilon)).cpu())
     return torch.cat(logits)
 
 
@@ -85,7 +85,7 @@ def pgd(
                     step_size=settings.step_size,
                 )
                 with torch.inference_mode():
-                    tries.append(model(normalise(adversarial)))
+                    tries.append(infer(model, adversarial))
             logits.append(_worst(torch.stack(tries), labels).cpu())
             bar.update(len(labels))
     return torch.cat(logits)
@@ -151,8 +151,8 @@ def examples(
     sign = gradient_sign(model, pixels, labels.to(device))
     adversarial = perturb(pixels, sign, epsilon)
     with torch.inference_mode():
-        before = model(normalise(pixels)).softmax(1).cpu()
-        after = model(normalise(adversarial)).softmax(1).cpu()
+        before = infer(model, pixels).softmax(1).cpu()
+        after = infer(model, adversarial).softmax(1).cpu()
     parts = zip(names, labels.tolist(), pixels, sign, adversarial, before, after, strict=True)
     return [example(name, classes, label, epsilon, *tensors) for name, label, *tensors in parts]
 

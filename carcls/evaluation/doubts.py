@@ -25,7 +25,7 @@ def features(model: nn.Module, images: ImageSet, device: torch.device) -> np.nda
     body = nn.Sequential(*list(model.children())[:-1], nn.Flatten()).eval().to(device)
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
-        return torch.cat([body(normalise(pixels)).float().cpu() for pixels, _ in loader]).numpy()
+        return torch.cat([body(normalise(pixels, model)).float().cpu() for pixels, _ in loader]).numpy()
 
 
 def doubts(features: np.ndarray, labels: np.ndarray, seed: int) -> "pd.DataFrame":

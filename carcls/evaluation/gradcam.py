@@ -32,7 +32,7 @@ def heat(model: nn.Module, images: Tensor, answers: Tensor, device: torch.device
     gradcam = LayerGradCam(model, getattr(model, layer(min(images.shape[2:]))))
     maps = torch.cat(
         [
-            gradcam.attribute(normalise(pixels.to(device)), labels.to(device), relu_attributions=True)
+            gradcam.attribute(normalise(pixels.to(device), model), labels.to(device), relu_attributions=True)
             .detach()[:, 0]
             .cpu()
             for pixels, labels in zip(images.split(BATCH_SIZE), answers.split(BATCH_SIZE), strict=True)

@@ -11,7 +11,7 @@ from carcls.base import scoring
 from carcls.base.scoring import macro_f1
 from carcls.errors import InputError
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
-from carcls.learning.model import normalise
+from carcls.learning.model import infer
 
 # pandas is imported where there is a table to make: a prediction does without
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def predict(model: nn.Module, images: ImageSet, device: torch.device, name: obje
     model.eval().to(device)  # not in inference mode: weights that came to a device in it have no gradient
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
-        logits = torch.cat([model(normalise(pixels)).cpu() for pixels, _ in loader])
+        logits = torch.cat([infer(model, pixels).cpu() for pixels, _ in loader])
     check_finite(logits, name)
     return logits
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from carcls.evaluation.attack import example
 from carcls.evaluation.example import Means, Trial
 from carcls.evaluation.scores import check_finite
-from carcls.learning.model import normalise
+from carcls.learning.model import infer
 from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 
 
@@ -30,7 +30,7 @@ def attempt(
     moved, sign = _move(model, pixels, label, means, target, seed)
     rounded = (moved * 255).round() / 255
     with torch.inference_mode():
-        logits = torch.cat([model(normalise(images)).cpu() for images in (pixels, rounded, moved)])
+        logits = torch.cat([infer(model, images).cpu() for images in (pixels, rounded, moved)])
     check_finite(logits)
     before, after, unrounded = logits.softmax(1)
     row = example(name, classes, label, means.epsilon, pixels[0], sign[0], rounded[0], before, after)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from carcls.files import replacing
-from carcls.learning.model import load_model, normalise
+from carcls.learning.model import infer, load_model
 
 OPSET = 18  # the lowest that PyTorch's exporter writes; onnxruntime reads it from 1.14 on
 IR_VERSION = 8  # ONNX's file format of that opset
-INPUT = {  # mean and std are not among it: who reads them would normalise what the graph normalises
+INPUT = {
     "colours": "RGB",
     "range": [0, 1],
     "normalisation": "in the graph",
@@ -20,15 +20,15 @@ INPUT = {  # mean and std are not among it: who reads them would normalise what 
 }
 
 
-class Normalised(nn.Module):
-    """`model` behind its normalisation: takes float32 in [0, 1]."""
+class Answers(nn.Module):
+    """`model` with its normalisation and test-time augmentation: takes float32 in [0, 1]."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model(normalise(images))
+        return infer(self.model, images)
 
 
 def export(model: Path, onnx: Path) -> None:
@@ -40,7 +40,7 @@ def export(model: Path, onnx: Path) -> None:
     """
     network, info = load_model(model)
     program = torch.onnx.export(
-        Normalised(network).eval(),
+        Answers(network).eval(),
         # not one image, which the exporter would take for a constant
         (torch.zeros(2, 3, info.image_size, info.image_size),),
         dynamo=True,
@@ -51,8 +51,10 @@ def export(model: Path, onnx: Path) -> None:
         verbose=False,
     )
     assert program is not None  # with dynamo=True there is one
-    about = {name: value for name, value in asdict(info).items() if name not in ("mean", "std")}
+    about = asdict(info) | {"tta": "none" if info.tta == "none" else f"{info.tta}, in the graph"}
+    # not beside the image size: who reads them there would normalise what the graph normalises
+    read = INPUT | {"normalised_by": {name: about.pop(name) for name in ("mean", "std")}}
     program.model.ir_version = IR_VERSION
-    program.model.metadata_props["carcls"] = json.dumps(about | {"input": INPUT})
+    program.model.metadata_props["carcls"] = json.dumps(about | {"input": read})
     with replacing(onnx) as [temporary]:
         program.save(temporary, external_data=False)

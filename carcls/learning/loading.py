@@ -70,7 +70,7 @@ class ArchiveSet(ImageSet):
         self._operations = columns["operations"]
         self._reader = ArchiveReader(tar)
         self._spans = list(zip(columns["offset"], columns["size"], strict=True))
-        self.size = self._decode(0).shape[0]
+        self.size = self._decode(0).shape[0] if len(self) else 0
         self._images = None
         if len(self) * 3 * self.size**2 <= MEMORY_LIMIT:
             with ThreadPoolExecutor(THREADS) as pool:

@@ -1,14 +1,16 @@
 """ResNet variants: which layers there are, which are frozen, and the file a trained one is kept in."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import torch
 import torchvision
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -17,7 +19,25 @@ from carcls.errors import InputError
 from carcls.files import write_bytes
 from carcls.learning.device import fork_seed
 
-MEAN = STD = 0.5  # of every channel, paper section 3
+MEAN = STD = (0.5, 0.5, 0.5)  # of each channel, paper section 3
+
+Channels = Annotated[
+    tuple[float, float, float],
+    # older model files have one number for all three
+    BeforeValidator(lambda value: [value] * 3 if isinstance(value, float) else value),
+]
+
+
+class Inference(NamedTuple):
+    """What comes before and after a network: how images are normalised, and whether mirror images count."""
+
+    mean: Channels = MEAN
+    std: Channels = STD
+    tta: str = "none"  # flip: the softmax of an image and that of its mirror image are averaged
+
+
+PAPER = Inference()
+IMAGENET = Inference((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torchvision's weights expect
 
 
 @dataclass(frozen=True)
@@ -28,10 +48,11 @@ class ModelInfo:
     config: str
     classes: list[str]
     image_size: int
-    mean: float
-    std: float
-    val_f1: float
+    mean: Channels
+    std: Channels
+    val_f1: float | None  # None: there was no validation set
     epoch: int
+    tta: str = "none"
 
 
 def build(arch: str, classes: int, *, seed: int) -> nn.Module:
@@ -41,11 +62,39 @@ def build(arch: str, classes: int, *, seed: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 the model takes."""
+def set_inference(model: nn.Module, inference: Inference) -> None:
+    """Make `normalise` and `infer` do as `inference` says with `model`; its weights stay as they are."""
+    vars(model)["inference"] = inference  # nn.Module's own attributes are tensors and modules
+
+
+def inference_of(model: nn.Module | None) -> Inference:
+    """What `set_inference` was given; the paper's without it."""
+    return getattr(model, "inference", PAPER)
+
+
+def normalise(images: Tensor, model: nn.Module | None = None) -> Tensor:
+    """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 that `model` takes."""
+    mean, std = (_by_channel(values, images.device) for values in inference_of(model)[:2])
     if images.dtype == torch.uint8:
-        return images.float().div_(255).sub_(MEAN).div_(STD)
-    return (images - MEAN).div_(STD)
+        return images.float().div_(255).sub_(mean).div_(std)
+    return (images - mean).div_(std)
+
+
+def _by_channel(values: Channels, device: torch.device) -> float | Tensor:
+    """`values` to calculate with (n, 3, h, w); one number, which is faster, where they are equal."""
+    return values[0] if len(set(values)) == 1 else torch.tensor(values, device=device).view(3, 1, 1)
+
+
+def infer(model: nn.Module, images: Tensor) -> Tensor:
+    """The logits (n, classes) of `images` as `normalise` takes them: what `model` answers.
+
+    With test-time augmentation they are the logarithm of the mean of both softmaxes.
+    """
+    images = normalise(images, model)
+    if inference_of(model).tta == "none":
+        return model(images)
+    both = torch.stack([model(images), model(images.flip(-1))])
+    return both.float().log_softmax(2).logsumexp(0) - math.log(2)
 
 
 def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -53,13 +102,18 @@ def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
 
 
-def save_backbone(path: Path, backbone: dict[str, Tensor]) -> None:
-    """Write the state dict `backbone` to a safetensors file; equal content gives equal bytes."""
-    _write(path, backbone, None)
+def save_backbone(path: Path, backbone: dict[str, Tensor], inference: Inference = PAPER) -> None:
+    """Write the state dict `backbone` to a safetensors file; equal content gives equal bytes.
+
+    The file says what images it expects, where that is not the paper's mean and std.
+    """
+    about = json.dumps({"mean": inference.mean, "std": inference.std})
+    _write(path, backbone, None if inference[:2] == PAPER[:2] else {"carcls": about})
 
 
 def load_backbone(model: nn.Module, path: Path) -> None:
-    """Set everything in `model` but its classifier to what `save_backbone` wrote for the same architecture.
+    """Set everything in `model` but its classifier to what `save_backbone` wrote for the same architecture,
+    and its mean and std.
 
     The classifier is set to zeros, as by Kolesnikov et al. 2020 (BiT): on frozen layers, one drawn at random
     keeps much of what was drawn, and its score moves by 0.1 from seed to seed.
@@ -69,12 +123,30 @@ def load_backbone(model: nn.Module, path: Path) -> None:
         backbone = load_file(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
+    set_inference(model, read_normalisation(path))
     zeros = {
         name: torch.zeros_like(tensor)
         for name, tensor in model.state_dict().items()
         if name.startswith("fc.")
     }
     model.load_state_dict(backbone | zeros)
+
+
+def read_normalisation(path: Path) -> Inference:
+    """The mean and std in the metadata of the safetensors file `path`, the paper's where it has none.
+
+    They are keys of the JSON in the entry `carcls`, as in a model file, or entries `mean` and `std` of their
+    own. Raises InputError where they are not three numbers each.
+    """
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    try:
+        about = json.loads(metadata["carcls"]) if "carcls" in metadata else metadata
+        found = [about.get("mean", MEAN), about.get("std", STD)]
+        mean, std = (json.loads(values) if isinstance(values, str) else values for values in found)
+        return Inference(*TypeAdapter(tuple[Channels, Channels]).validate_python((mean, std)))
+    except (ValueError, AttributeError):
+        raise InputError(f"{path}: mean and std in its metadata are not three numbers each.") from None
 
 
 def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None) -> None:
@@ -95,6 +167,8 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
         frozen_layers += 1
     frozen = nn.Sequential(*layers[:frozen_layers]).requires_grad_(False).eval()
     trained = nn.Sequential(*layers[frozen_layers:-1], nn.Flatten(), layers[-1])
+    for part in (frozen, trained):
+        set_inference(part, inference_of(model)._replace(tta="none"))
     return frozen, trained
 
 
@@ -112,6 +186,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
         with torch.device("meta"):  # drawing weights only to replace them is most of the time this takes
             model = torchvision.models.get_model(info.arch, weights=None, num_classes=len(info.classes))
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)
+    set_inference(model, Inference(info.mean, info.std, info.tta))
     return model.to(memory_format=torch.channels_last).eval(), info
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from carcls.base.seeds import derive
-from carcls.learning.model import normalise
+from carcls.learning.model import infer
 
 
 def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor, *, targeted: bool = False) -> Tensor:
@@ -21,7 +21,7 @@ def gradient_sign(model: nn.Module, pixels: Tensor, labels: Tensor, *, targeted:
 def gradient_sign_and_logits(model: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The same away from `labels`, and the logits of `pixels` that were computed for it."""
     pixels = pixels.detach().requires_grad_()
-    logits = model(normalise(pixels)).float()
+    logits = infer(model, pixels).float()
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     return torch.autograd.grad(loss, pixels)[0].sign(), logits.detach()
 

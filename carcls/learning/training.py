@@ -49,25 +49,29 @@ class Recipe:
     precision: torch.dtype  # of training; validation is in float32
     seed: int
     adversarial: Adversarial | None = None
+    keep: str = "best"  # the epoch of the best validation F1, or "last"
+    flip: bool = False  # mirror each image left to right by chance, anew in each epoch
+    class_weights: float = 0.0  # power of a class's inverse frequency that weighs its images' loss
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a training's history. Losses are means over images, F1 is macro."""
+    """One row of a training's history. Losses are means over images, F1 is macro.
+
+    Those of validation are None where there was no validation set.
+    """
 
     epoch: int
     lr: float
     train_loss: float
     train_f1: float
-    val_loss: float
-    val_loss_std: float  # over the means of batches, the band of the paper's Figure 3
-    val_f1: float
+    val_loss: float | None = None
+    val_loss_std: float | None = None  # over the means of batches, the band of the paper's Figure 3
+    val_f1: float | None = None
 
     def __str__(self) -> str:
-        return (
-            f"epoch {self.epoch}: train loss {self.train_loss:.4f}, F1 {self.train_f1:.4f}; "
-            f"val loss {self.val_loss:.4f}, F1 {self.val_f1:.4f}"
-        )
+        text = f"epoch {self.epoch}: train loss {self.train_loss:.4f}, F1 {self.train_f1:.4f}"
+        return text if self.val_f1 is None else f"{text}; val loss {self.val_loss:.4f}, F1 {self.val_f1:.4f}"
 
 
 def fit(
@@ -82,10 +86,11 @@ def fit(
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
-    Minimises the cross-entropy; the learning rate follows half a cosine over the epochs. Stops early after
-    `patience` epochs without a better validation F1. When the iterator ends or is closed, the model holds the
-    weights of its best epoch. The epochs in `checkpoint` are yielded again, and training continues after them
-    to the same bytes as without a break. `bar` shows the images of an epoch; an exception that its `update`
+    Minimises the cross-entropy; the learning rate follows half a cosine over the epochs. When the iterator
+    ends or is closed, the model holds the weights of `kept_epoch`. Where that is the best, training stops
+    early after `patience` epochs without a better one; where it is the last, `val` may be empty.
+    The epochs in `checkpoint` are yielded again, and training continues after them to the same bytes as
+    without a break. `bar` shows the images of an epoch; an exception that its `update`
     raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied. Processes that
     train together (distributed.joined) call this with equal arguments and get equal results.
     Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
@@ -98,17 +103,17 @@ def fit(
         if run.is_over():
             return
         with _memory_error_named(recipe):
-            train_inputs = embed(frozen, train, recipe.device, recipe.precision)
-            val_inputs = embed(frozen, val, recipe.device, torch.float32)
+            train_inputs = embed(frozen, train, recipe.device, recipe.precision, mirrored=recipe.flip)
+            val_inputs = embed(frozen, val, recipe.device, torch.float32) if val else None
             parallel = distributed.parallel(trained)
             while not run.is_over():
                 with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
                     trained_to = train_epoch(parallel, train_inputs, run.next_epoch(), run.step, recipe, bar)
-                run.add(*trained_to, *validate(trained, val_inputs, recipe.device))
+                run.add(*trained_to, *(validate(trained, val_inputs, recipe.device) if val_inputs else ()))
                 run.save(checkpoint)
                 yield run.history[-1]
     finally:
-        run.restore_best()
+        run.restore_kept()
         model.eval()
 
 
@@ -125,7 +130,7 @@ class Run:
             [{"params": layers}, head], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
         )
         self._schedule = CosineAnnealingLR(self._optimizer, recipe.epochs)
-        self._best_weights: dict[str, Tensor] = {}
+        self._kept_weights: dict[str, Tensor] = {}
 
     def lr(self) -> float:
         return self._optimizer.param_groups[0]["lr"]
@@ -141,36 +146,38 @@ class Run:
         done = len(self.history)
         if not done or done == self.recipe.epochs:
             return bool(done)
-        return done - best_epoch(self.history).epoch >= self.recipe.patience
+        return done - self._kept_epoch() >= self.recipe.patience
 
-    def add(
-        self, train_loss: float, train_f1: float, val_loss: float, val_loss_std: float, val_f1: float
-    ) -> None:
-        """Note an epoch that ended. Raises InputError when a loss is not finite."""
+    def _kept_epoch(self) -> int:
+        return kept_epoch(self.history, self.recipe.keep).epoch
+
+    def add(self, train_loss: float, train_f1: float, *validated: float) -> None:
+        """Note an epoch that ended; `validated` is what `validate` gave. Raises InputError when a loss is not
+        finite."""
         number = self.next_epoch()
         _check_finite("training loss", train_loss, number, self.recipe)
-        _check_finite("validation loss", val_loss, number, self.recipe)
-        _check_finite("validation loss's standard deviation", val_loss_std, number, self.recipe)
-        epoch = Epoch(number, self.lr(), train_loss, train_f1, val_loss, val_loss_std, val_f1)
-        self.history.append(epoch)
+        names = ("validation loss", "validation loss's standard deviation", "validation F1")
+        for name, value in zip(names[: len(validated)], validated, strict=True):
+            _check_finite(name, value, number, self.recipe)
+        self.history.append(Epoch(number, self.lr(), train_loss, train_f1, *validated))
         self._schedule.step()
-        if best_epoch(self.history) is epoch:
+        if self._kept_epoch() == number:
             weights = self._trained.state_dict()
-            self._best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            self._kept_weights = {name: tensor.clone() for name, tensor in weights.items()}
 
-    def restore_best(self) -> None:
+    def restore_kept(self) -> None:
         if self.history:
-            self._trained.load_state_dict(self._best_weights)
+            self._trained.load_state_dict(self._kept_weights)
 
     def save(self, checkpoint: Checkpoint | None) -> None:
         if not checkpoint or not distributed.is_main():
             return
-        improved = best_epoch(self.history) is self.history[-1]
+        newest = self._kept_epoch() == len(self.history)
         checkpoint.save(
             {
                 "history": [asdict(epoch) for epoch in self.history],
                 "weights": self._trained.state_dict(),
-                "best_weights": None if improved else self._best_weights,
+                "kept_weights": None if newest else self._kept_weights,
                 "optimizer": self._optimizer.state_dict(),
                 "schedule": self._schedule.state_dict(),
             }
@@ -183,15 +190,15 @@ class Run:
             log.info("going on after epoch %d", len(state["history"]))
             self.history = [Epoch(**epoch) for epoch in state["history"]]
             self._trained.load_state_dict(state["weights"])
-            self._best_weights = state["best_weights"] or state["weights"]
+            self._kept_weights = state["kept_weights"] or state["weights"]
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
         return list(self.history)
 
 
-def best_epoch(history: list[Epoch]) -> Epoch:
-    """The one of the highest validation F1; the first of equals."""
-    return max(history, key=lambda epoch: epoch.val_f1)
+def kept_epoch(history: list[Epoch], keep: str) -> Epoch:
+    """The last epoch, or where `keep` is best that of the highest validation F1; the first of equals."""
+    return history[-1] if keep == "last" else max(history, key=lambda epoch: epoch.val_f1 or 0.0)
 
 
 @dataclass(frozen=True)
@@ -200,27 +207,41 @@ class Inputs:
 
     images: ImageSet
     prepare: Callable[[Tensor], Tensor]
+    copies: int = 1  # 2: the second half of `images` is what the mirror images of the first half became
+
+    def __len__(self) -> int:
+        return len(self.images) // self.copies
 
 
-def embed(frozen: nn.Module, images: ImageSet, device: torch.device, precision: torch.dtype) -> Inputs:
-    """The input of the trained layers for `images`.
+def embed(
+    frozen: nn.Module,
+    images: ImageSet,
+    device: torch.device,
+    precision: torch.dtype,
+    *,
+    mirrored: bool = False,
+) -> Inputs:
+    """The input of the trained layers for `images`, and where `mirrored` for their mirror images too.
 
     Frozen layers give the same output in every epoch, so it is computed once where it fits in MEMORY_LIMIT.
     """
 
     if not list(frozen.children()):
-        return Inputs(images, normalise)
+        return Inputs(images, partial(normalise, model=frozen))
 
     @torch.no_grad()
     def prepare(pixels: Tensor) -> Tensor:
         with autocast(device, precision):
-            return frozen(normalise(pixels))
+            return frozen(normalise(pixels, frozen))
 
-    if len(images) * prepare(images.read([0]).to(device)).nbytes > MEMORY_LIMIT:
+    copies = 1 + mirrored
+    if copies * len(images) * prepare(images.read([0]).to(device)).nbytes > MEMORY_LIMIT:
         return Inputs(images, prepare)
-    loader = batches(images, images.in_turn(BATCH_SIZE), device)
-    features = torch.cat([prepare(pixels).cpu() for pixels, _ in loader])
-    return Inputs(ImageSet(features, images.labels), lambda batch: batch)
+    features = []
+    for copy in range(copies):
+        loader = batches(images, images.in_turn(BATCH_SIZE), device)
+        features += [prepare(pixels.flip(-1) if copy else pixels).cpu() for pixels, _ in loader]
+    return Inputs(ImageSet(torch.cat(features), images.labels.repeat(copies)), lambda batch: batch, copies)
 
 
 def train_epoch(
@@ -233,22 +254,23 @@ def train_epoch(
 ) -> tuple[float, float]:
     """Mean loss over images and macro F1 of the predictions during epoch `number`; `step` updates weights."""
     processes = distributed.size()
-    order = _order(len(inputs.images), recipe, number)
+    order = _order(len(inputs), recipe, number)
     shares = [batch[distributed.rank() :: processes] for batch in order]
     actual = inputs.images.labels[torch.cat(shares)]
     # one tensor: small ones left behind by every step would split the memory that the next step uses again
     predicted = torch.empty_like(actual, device=recipe.device)
+    weight = _class_weights(inputs.images.labels, trained, recipe)
     trained.train()
     loss_sum = torch.zeros((), device=recipe.device)
     with _bar(bar, recipe, number, total=sum(map(len, order))) as progress:
-        loader = batches(inputs.images, shares, recipe.device)
+        loader = _loaded(inputs, shares, recipe, number)
         if recipe.adversarial:
             loader = _attacked(loader, trained, order, recipe, number)
         answers = predicted.split([len(share) for share in shares])
         for whole, (batch, labels), answer in zip(order, loader, answers, strict=True):
             with autocast(recipe.device, recipe.precision):
                 logits = trained(inputs.prepare(batch))
-            loss = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+            loss = nn.functional.cross_entropy(logits.float(), labels, weight, reduction="sum")
             trained.zero_grad()
             # processes average their gradients, which shall be those of the mean over the whole batch
             (loss * (processes / len(whole))).backward()
@@ -261,6 +283,38 @@ def train_epoch(
     results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
     losses, everyones, labels_of = zip(*results, strict=True)
     return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(everyones), torch.cat(labels_of))
+
+
+def _loaded(
+    inputs: Inputs, shares: Sequence[Tensor], recipe: Recipe, number: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of `shares`; where the recipe says so, each image is mirrored by chance.
+
+    The chances are drawn by image, so that they are the same in any number of processes.
+    """
+    if not recipe.flip:
+        return batches(inputs.images, shares, recipe.device)
+    generator = torch.Generator().manual_seed(derive(recipe.seed, "flip", number))
+    flips = torch.rand(len(inputs), generator=generator) < 0.5
+    if inputs.copies == 2:
+        mirrored = [share + flips[share] * len(inputs) for share in shares]
+        return batches(inputs.images, mirrored, recipe.device)
+    loader = batches(inputs.images, shares, recipe.device)
+    flipped = flips[torch.cat([*shares]), None, None, None].to(recipe.device).split([*map(len, shares)])
+    return (
+        (torch.where(flip, pixels.flip(-1), pixels), labels)
+        for (pixels, labels), flip in zip(loader, flipped, strict=True)
+    )
+
+
+def _class_weights(labels: Tensor, trained: nn.Module, recipe: Recipe) -> Tensor | None:
+    """What an image of each class counts in the loss; 1 in the mean over the images."""
+    if not recipe.class_weights:
+        return None
+    *_, head_bias = trained.parameters()
+    counts = labels.bincount(minlength=len(head_bias)).clamp(min=1)
+    weights = counts**-recipe.class_weights
+    return (weights * (len(labels) / (weights * counts).sum())).to(recipe.device)
 
 
 def _attacked(

@@ -1,7 +1,8 @@
 """One cell of the study: an architecture in one of the configurations of the paper's Table 1."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -16,9 +17,17 @@ from carcls.files import CHECKPOINTS
 from carcls.learning.checkpoint import Checkpoint, fingerprint
 from carcls.learning.device import resolve_precision
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import MEAN, STD, ModelInfo, build, load_backbone
-from carcls.learning.training import Epoch, Recipe, best_epoch, fit
-from carcls.params import Params
+from carcls.learning.model import (
+    IMAGENET,
+    PAPER,
+    ModelInfo,
+    build,
+    inference_of,
+    load_backbone,
+    set_inference,
+)
+from carcls.learning.training import Epoch, Recipe, fit, kept_epoch
+from carcls.params import Params, Train
 
 
 @dataclass(frozen=True)
@@ -30,10 +39,10 @@ class Variant:
     config: str
     model: nn.Module
     train: ArchiveSet
-    val: ArchiveSet
+    val: ArchiveSet  # empty where all images train
     recipe: Recipe
     checkpoint: Checkpoint
-    backbone: Path | None  # the file that the model starts from
+    start: Callable[[int], nn.Module]  # the model before its training, from a seed
 
     def fit(self, bar: type[tqdm] = tqdm) -> Generator[Epoch, None, None]:
         """See training.fit."""
@@ -52,41 +61,46 @@ class Variant:
             yield replace(
                 self,
                 name=name,
-                model=_start(self.arch, len(self.train.classes), seed, self.backbone),
+                model=self.start(seed),
                 recipe=replace(self.recipe, seed=seed),
                 checkpoint=Checkpoint(name, f"{first.fingerprint}.{number}", first.path.parent),
             )
 
     def info(self, history: list[Epoch]) -> ModelInfo:
         """What the file of the trained model says of it."""
-        best, classes = best_epoch(history), self.train.classes
-        return ModelInfo(self.arch, self.config, classes, self.train.size, MEAN, STD, best.val_f1, best.epoch)
+        kept, (mean, std, tta) = self._kept(history), inference_of(self.model)
+        about = (self.arch, self.config, self.train.classes, self.train.size, mean, std)
+        return ModelInfo(*about, kept.val_f1, kept.epoch, tta)
 
     def metrics(self, history: list[Epoch]) -> dict[str, float | int]:
-        """The scores of the best epoch, the number of epochs, and the size of the model."""
-        best, parameters = best_epoch(history), list(self.model.parameters())
+        """The scores of the kept epoch, the number of epochs, and the size of the model.
+
+        There is no score of validation where there was none.
+        """
+        kept, parameters = self._kept(history), list(self.model.parameters())
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        return {
-            "val_f1": best.val_f1,
-            "val_loss": best.val_loss,
-            "train_f1": best.train_f1,
-            "train_loss": best.train_loss,
-            "epoch": best.epoch,
+        scores = {name: getattr(kept, name) for name in ("val_f1", "val_loss", "train_f1", "train_loss")}
+        return {name: score for name, score in scores.items() if score is not None} | {
+            "epoch": kept.epoch,
             "epochs": len(history),
             "parameters": sum(parameter.numel() for parameter in parameters),
             "trainable_parameters": sum(parameter.numel() for parameter in trainable),
         }
 
+    def _kept(self, history: list[Epoch]) -> Epoch:
+        return kept_epoch(history, self.recipe.keep)
 
-def spread(histories: Sequence[list[Epoch]]) -> dict[str, float | list[float]]:
-    """The best val_f1 of each repeat, their mean and standard deviation (n - 1); nothing of one alone."""
-    best = [best_epoch(history).val_f1 for history in histories]
-    if len(best) < 2:
+
+def spread(histories: Sequence[list[Epoch]], keep: str = "best") -> dict[str, float | list[float]]:
+    """The val_f1 of each repeat, their mean and standard deviation (n - 1); nothing of one alone."""
+    scores = [kept_epoch(history, keep).val_f1 for history in histories]
+    kept = [score for score in scores if score is not None]
+    if len(kept) < 2:
         return {}
-    return {"val_f1_mean": fmean(best), "val_f1_std": stdev(best), "val_f1_repeats": best}
+    return {"val_f1_mean": fmean(kept), "val_f1_std": stdev(kept), "val_f1_repeats": kept}
 
 
-def history_rows(histories: Sequence[list[Epoch]]) -> list[dict[str, float | int]]:
+def history_rows(histories: Sequence[list[Epoch]]) -> list[dict[str, float | int | None]]:
     """The rows of plots/history/*.csv: the epochs of each repeat in turn, repeats counted from 1."""
     return [
         {"repeat": number} | asdict(epoch) for number, epochs in enumerate(histories, 1) for epoch in epochs
@@ -101,13 +115,24 @@ def prepare(params: Params, root: Path, arch: str, config: str, device: torch.de
     """
     if config not in params.configs:
         raise InputError(f"configs has no {config}: it has {', '.join(params.configs)}.")
-    start, settings = params.configs[config], params.train
+    settings = params.train
     files = [root / f"data/images/{split}.{kind}" for split in ("train", "val") for kind in ("tar", "csv")]
     train, val = ArchiveSet(files[0]), ArchiveSet(files[2])
-    backbone = root / f"data/weights/{arch}.safetensors" if start.pretrained else None
-    model = _start(arch, len(train.classes), params.seed, backbone)
-    recipe = Recipe(
-        frozen_layers=start.frozen_layers,
+    backbone = root / f"data/weights/{arch}.safetensors" if params.configs[config].pretrained else None
+    begin = partial(start, arch, len(train.classes), backbone, settings)
+    model, recipe = begin(params.seed), _recipe(params, config, device)
+    key = fingerprint(
+        (arch, recipe, inference_of(model), settings.processes), [*files, *([backbone] if backbone else [])]
+    )
+    name = variant_name(arch, config)
+    checkpoint = Checkpoint(name, key, root / CHECKPOINTS)
+    return Variant(name, arch, config, model, train, val, recipe, checkpoint, begin)
+
+
+def _recipe(params: Params, config: str, device: torch.device) -> Recipe:
+    settings, how = params.train, params.configs[config]
+    return Recipe(
+        frozen_layers=how.frozen_layers,
         epochs=settings.epochs,
         patience=settings.patience,
         optimizer=settings.optimizer,
@@ -118,17 +143,18 @@ def prepare(params: Params, root: Path, arch: str, config: str, device: torch.de
         device=device,
         precision=resolve_precision(settings.precision, device),
         seed=params.seed,
-        adversarial=start.adversarial,
+        adversarial=how.adversarial,
+        keep=settings.keep,
+        flip=settings.flip,
+        class_weights=settings.class_weights,
     )
-    key = fingerprint((arch, recipe, settings.processes), [*files, *([backbone] if backbone else [])])
-    name = variant_name(arch, config)
-    checkpoint = Checkpoint(name, key, root / CHECKPOINTS)
-    return Variant(name, arch, config, model, train, val, recipe, checkpoint, backbone)
 
 
-def _start(arch: str, classes: int, seed: int, backbone: Path | None) -> nn.Module:
+def start(arch: str, classes: int, backbone: Path | None, settings: Train, seed: int) -> nn.Module:
     """A model before its training. Raises InputError when the file of the `backbone` is missing."""
     model = build(arch, classes, seed=seed)
     if backbone:
         load_backbone(model, backbone)
+    named = {"half": PAPER, "imagenet": IMAGENET, "weights": inference_of(model)}
+    set_inference(model, named[settings.normalise]._replace(tta=settings.tta))
     return model

@@ -13,7 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from carcls.errors import InputError
-from carcls.learning.model import backbone_of, build
+from carcls.learning.model import (
+    IMAGENET,
+    PAPER,
+    Inference,
+    backbone_of,
+    build,
+    read_normalisation,
+)
 from carcls.params import Params
 
 log = logging.getLogger(__name__)
@@ -31,6 +38,20 @@ def backbone(params: Params, arch: str) -> dict[str, Tensor]:
     """
     path = params.weights_file(arch)
     return read_weights(path, arch) if path else imagenet(arch)
+
+
+def normalisation(params: Params, arch: str) -> Inference:
+    """The mean and std that `backbone` expects: ImageNet's, a file's by its metadata, else the paper's.
+
+    Raises InputError where the metadata of a file has others than numbers.
+    """
+    if params.weights == "imagenet":
+        return IMAGENET
+    path = params.weights_file(arch)
+    try:
+        return read_normalisation(path) if path else PAPER
+    except SafetensorError:  # one of PyTorch's own files, which have no metadata
+        return PAPER
 
 
 def read_weights(path: Path, arch: str) -> dict[str, Tensor]:

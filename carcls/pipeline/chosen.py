@@ -28,7 +28,8 @@ def load_chosen(params: Params, root: Path) -> Chosen:
     """The variant params.model. Raises InputError when it is missing or was trained on other classes."""
     path = root / f"models/{params.variant}.safetensors"
     model, info = load_model(path)
-    check_classes(path, info, sorted(set(read_columns(root / "data/images/val.tar")["class"])))
+    of = [read_columns(root / f"data/images/{split}.tar")["class"] for split in ("val", "train")]
+    check_classes(path, info, sorted(set(next(filter(None, of)))))
     return Chosen(
         path, model, info, ArchiveSet(root / "data/images/test.tar"), resolve_device(params.train.device)
     )

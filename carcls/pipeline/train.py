@@ -33,8 +33,8 @@ def train(
 
     The history is written to `history` (None: plots/history/ARCH-CONFIG.csv below `root`) as epochs end, and
     `bar` shows the images of an epoch. With `interruptible`, KeyboardInterrupt ends the training and keeps
-    its best epoch. A training that was killed continues after its last epoch. Raises InputError as `prepare`
-    and `training.fit`.
+    the best or last epoch all the same. A training that was killed continues after its last epoch. Raises
+    InputError as `prepare` and `training.fit`.
     """
     with distributed.joined(resolve_device(params.train.device)) as device:
         variant = prepare(params, root, arch, config, device)
@@ -50,7 +50,7 @@ def train(
         if not histories[0]:
             raise InputError("The training stopped before its first epoch ended: there is no model to keep.")
         if distributed.is_main():
-            metrics = variant.metrics(histories[0]) | spread(histories)
+            metrics = variant.metrics(histories[0]) | spread(histories, params.train.keep)
             write_json(root / f"metrics/train/{variant.name}.json", metrics)
             save_model(root / f"models/{variant.name}.safetensors", variant.model, variant.info(histories[0]))
             for checkpoint in checkpoints:  # not earlier: a finished repeat is not trained again after a kill
@@ -71,4 +71,4 @@ def _fit(
     except KeyboardInterrupt:
         if not interruptible:
             raise
-        log.info("stopped; the best epoch is kept")
+        log.info("stopped; the %s epoch is kept", variant.recipe.keep)

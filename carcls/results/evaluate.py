@@ -24,6 +24,7 @@ from carcls.pipeline.download import download
 from carcls.pipeline.evaluate import test
 from carcls.pipeline.report import report
 from carcls.results import folder as files
+from carcls.results.known import known
 from carcls.results.settings import lay, preset
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) ->
         "folder": str(existing(as_named(str(photographs)))),
         "image_size": info.image_size,
     }
+    content["train"]["tta"] = info.tta
     content["model"] = {"arch": info.arch, "config": info.config}
     content["configs"].setdefault(info.config, {"pretrained": False, "frozen_layers": 0})
     return params.check(content, "The options")
@@ -106,8 +108,5 @@ def _label(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
 
 def _seen(path: Path, index: pd.DataFrame) -> pd.Series:
     """Which images of `index` the model `path` was trained or chosen on, by their bytes."""
-    try:
-        known = pd.read_csv(path.with_name(files.PHOTOGRAPHS), dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        return pd.Series(False, index=index.index)
-    return index["sha256"].isin(known.loc[known["split"] != "test", "sha256"])
+    before = known(path)
+    return index["sha256"].isin(before.index[before != "test"])

@@ -10,7 +10,7 @@ from carcls.files import write_csv
 from carcls.imageset.archive import read_index
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import build, load_backbone
+from carcls.learning.variant import start
 from carcls.params import Params
 
 
@@ -22,11 +22,13 @@ def label_errors(params: Params, root: Path) -> None:
     """
     rows, found = [], []
     device = resolve_device(params.train.device)
-    model = build(params.model.arch, 1, seed=params.seed)
-    load_backbone(model, root / f"data/weights/{params.model.arch}.safetensors")
+    arch = params.model.arch
+    model = start(arch, 1, root / f"data/weights/{arch}.safetensors", params.train, params.seed)
     for split in ("train", "val"):
-        images = ArchiveSet(root / f"data/images/{split}.tar")
         index = read_index(root / f"data/images/{split}.tar")
+        if index.empty:
+            continue
+        images = ArchiveSet(root / f"data/images/{split}.tar")
         rows.append(index[index["operations"] == ""].assign(split=split))
         found.append(features(model, images.originals(), device))
     photographs = pd.concat(rows, ignore_index=True)

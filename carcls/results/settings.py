@@ -11,7 +11,10 @@ from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 
 PRESET = Path(__file__).with_name("photographs.yaml")
-TRAINED = ("train", "")  # splits that training images come from
+TRAINED = {
+    True: ("train", ""),
+    False: ("train", "val", ""),
+}  # splits that train, by split.val
 
 
 def preset() -> params.Params:
@@ -33,7 +36,10 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     start = start | {key: options[key] for key in start.keys() & options.keys()}
     config = _config(**start)
     content["configs"], content["model"]["config"] = {config: start}, config
-    lay(content, {key: value for key, value in options.items() if key not in start}, origin)
+    options = {key: value for key, value in options.items() if key not in start}
+    if options.get("train.flip") is False:  # a mirror image says nothing of its image then, in answers either
+        options = {"train.tta": "none"} | options
+    lay(content, options, origin)
     settings = params.check(content, origin)
     if settings.train.repeats > 1:
         raise InputError(
@@ -75,12 +81,13 @@ def count(folder: str) -> tuple[list[str], int, str]:
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
     given = {row.split for row in rows}
-    needed = 1 + ("val" not in given) + ("test" not in given)
-    divided = Counter(row.class_name for row in rows if row.split in TRAINED)
+    divides = preset().split.val is not None
+    needed = 1 + (divides and "val" not in given) + ("test" not in given)
+    divided = Counter(row.class_name for row in rows if row.split in TRAINED[divides])
     for name, images in sorted(divided.items()):
         if images < needed:
             raise InputError(
                 f"The class {name!r} has {images} image{'s' * (images > 1)} to train on, and {needed} are "
-                "needed to have one in each of train, val and test: add some or remove the class."
+                "needed to have one in each split: add some or remove the class."
             )
     return sorted(divided), len(rows), summary(left_out)

@@ -20,6 +20,7 @@ from carcls.pipeline.split import split
 from carcls.pipeline.train import train as train_variant
 from carcls.pipeline.weights import weights
 from carcls.results import folder as files
+from carcls.results.known import keep_splits
 from carcls.results.label_errors import label_errors
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
     """Train as the params of the results folder `folder` say, and leave in it what `folder` names.
 
     `tell` is called with what is being done, `bar` shows the images of an epoch. KeyboardInterrupt during an
-    epoch ends the training and keeps its best epoch. A call after a kill, or after an error that came when an
-    epoch had ended, continues: the files needed on the way are in folder/WORK until the end. Raises
-    InputError as the stages do.
+    epoch ends the training and keeps what it learned so far. A call after a kill, or after an error that
+    came when an epoch had ended, continues: the files needed on the way are in folder/WORK until the end.
+    Raises InputError as the stages do.
     """
     settings = params.load(folder / files.PARAMS)
     work = folder / files.WORK
@@ -41,7 +42,8 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
             _train(settings, folder, work, tell, bar)
         write_bytes(folder / files.MODEL, model.read_bytes())
         info = read_info(folder / files.MODEL)
-        log.info("kept epoch %d, validation F1 %.4f", info.epoch, info.val_f1)
+        validated = "" if info.val_f1 is None else f", validation F1 {info.val_f1:.4f}"
+        log.info("kept epoch %d%s", info.epoch, validated)
         _judge(settings, folder, work, tell)
 
 
@@ -51,6 +53,7 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     tell("Reading the photographs")
     download(settings, work)
     split(settings, work)
+    keep_splits(settings, work)
     tell("Rescaling and augmenting the images")
     augment(settings, work)
     (work / "data/raw.tar").unlink()  # as large as the photographs, and not read again

@@ -147,13 +147,15 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
     figure.supxlabel("Epoch", fontsize=9)
     figure.supylabel({"loss": "Cross-entropy", "f1": "Macro F1"}[measure], fontsize=9)
     handles = [Line2D([], [], color=COLOURS[1], linestyle="--"), Line2D([], [], color=COLOURS[0])]
-    figure.legend(handles, ["training", "validation"], loc="outside upper center", ncols=2, title=note)
+    validated = any(history["val_loss"].notna().any() for history in histories.values())
+    names = ["training", "validation"][: 1 + validated]
+    figure.legend(handles[: len(names)], names, loc="outside upper center", ncols=2, title=note)
     return figure
 
 
 @_styled
 def training_curve(history: pd.DataFrame, measure: str) -> Figure:
-    """One training by epoch, training against validation. `measure` is loss or f1.
+    """One training by epoch, training against validation where there is one. `measure` is loss or f1.
 
     `history` has columns epoch, train_MEASURE and val_MEASURE, and val_loss_std, drawn as a band of the loss.
     """
@@ -162,8 +164,10 @@ def training_curve(history: pd.DataFrame, measure: str) -> Figure:
     axes.plot(
         history.epoch, history[f"train_{measure}"], "--", color=COLOURS[1], marker="s", label="training"
     )
-    axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], marker="o", label="validation")
-    if measure == "loss":
+    validated = history[f"val_{measure}"].notna().any()
+    if validated:
+        axes.plot(history.epoch, history[f"val_{measure}"], color=COLOURS[0], marker="o", label="validation")
+    if validated and measure == "loss":
         low, high = (history.val_loss + sign * history.val_loss_std for sign in (-1, 1))
         axes.fill_between(history.epoch, low, high, color=COLOURS[0], alpha=0.13, linewidth=0)
     axes.set_xlabel("Epoch")

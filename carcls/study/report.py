@@ -74,6 +74,7 @@ def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
     return {
         "study": study,
         "training": trained,
+        "validation": trained and not run.index("val").empty,
         "attack": study or run.has("metrics/fgsm.json"),
         "doubts": run.has("plots/doubts.csv"),
     }
@@ -335,12 +336,12 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
     if parts["training"]:
         histories = {variant: run.csv(f"plots/history/{variant}.csv") for variant in variants}
         drawn |= {
-            "loss_curves": figures.loss_curves(histories),
-            "f1_curves": figures.f1_curves(histories),
             "train_and_val_loss": figures.train_and_val(histories, "loss"),
             "train_and_val_f1": figures.train_and_val(histories, "f1"),
         }
     if parts["study"]:
+        drawn["loss_curves"] = figures.loss_curves(histories)
+        drawn["f1_curves"] = figures.f1_curves(histories)
         table = run.csv("plots/fgsm/variants.csv")
         drawn["variants_by_epsilon"] = figures.variants_by_epsilon(table[table.attack == "fgsm"])
     if parts["attack"]:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -10,8 +11,9 @@ from carcls.errors import InputError
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.inference.classifier import Classifier
 from carcls.learning.model import ModelInfo, read_info
-from carcls.results.folder import MODEL, find, newest_first
+from carcls.results.folder import METRICS, MODEL, find, newest_first
 from carcls.study.wording import arch_name
+from carcls.web import records
 from carcls.web.names import shown
 
 STUDY = Path("models")
@@ -43,13 +45,19 @@ def _describe(path: Path) -> tuple[bool, str]:
         return True, f"{name} · broken: {shown(error)} Train it again, or delete the file."
     arch = "" if info.arch in name else f" · {arch_name(info.arch)}"
     return False, (
-        f"{name}{arch} · val F1 {val_f1(info)} · {len(info.classes)} classes · {info.image_size} pixels"
+        f"{name}{arch} · {score(path, info)} · {len(info.classes)} classes · {info.image_size} pixels"
     )
 
 
-def val_f1(info: ModelInfo) -> str:
-    """The validation F1 of a model, which an older version may have saved without checking it."""
-    return f"{info.val_f1:.3f}" if isfinite(info.val_f1) else "unknown"
+def score(path: Path, info: ModelInfo) -> str:
+    """The validation F1 of the model `path`, or where it has none, the test F1 beside it."""
+    name, value = "val F1", info.val_f1
+    if value is None:
+        name = "test F1"
+        with suppress(InputError):
+            value = records.scores(path.with_name(METRICS), records.Result, "").test_f1
+    known = value is not None and isfinite(value)  # older versions did not check it before they saved it
+    return f"{name} {value:.3f}" if known else f"{name} unknown"
 
 
 def load(choice: str | None) -> Classifier:

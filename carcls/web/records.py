@@ -88,7 +88,8 @@ def _reason(error: ErrorDetails) -> str:
 def history(path: Path, fix: str) -> pd.DataFrame:
     """The CSV file `path`: a row for each epoch, columns `repeat` and the fields of `Epoch`, all finite.
 
-    A file without `repeat` is of a single training. Raises InputError, its message ending with `fix`.
+    The columns of validation may all be empty. A file without `repeat` is of a single
+    training. Raises InputError, its message ending with `fix`.
     """
     try:
         content = path.read_bytes()
@@ -103,7 +104,9 @@ def history(path: Path, fix: str) -> pd.DataFrame:
     if "repeat" not in table:
         table.insert(0, "repeat", 1)
     numbers = table[["repeat", *columns]].apply(pd.to_numeric, errors="coerce")
-    if numbers.empty or not np.isfinite(numbers.to_numpy(float)).all():
+    validated = [name for name in columns if name.startswith("val_")]
+    needed = numbers.drop(columns=validated) if table[validated].isna().all(axis=None) else numbers
+    if numbers.empty or not np.isfinite(needed.to_numpy(float)).all():
         raise InputError(f"{path} has values that are no finite numbers, or no rows: {fix}.")
     if not content.endswith(b"\n"):  # the last number may have lost digits
         raise InputError(f"{path} is cut off: {fix}.")

@@ -36,6 +36,10 @@ class Form:
     batch_size: int
     epochs: int
     patience: int
+    val: float
+    keep: str
+    flip: bool
+    class_weights: float
     image_size: int
     device: str
     results: str
@@ -60,6 +64,10 @@ def settings(form: Form) -> params.Params:
         "train.batch_size": form.batch_size,
         "train.epochs": form.epochs,
         "train.patience": form.patience,
+        "split.val": form.val or None,
+        "train.keep": form.keep,
+        "train.flip": form.flip,
+        "train.class_weights": form.class_weights,
         "data.image_size": form.image_size,
         "train.device": form.device,
     }
@@ -107,7 +115,7 @@ class Run:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End soon, with the best epoch kept."""
+        """End soon, with what was learned so far."""
         self.stopping = True
         self._process.send_signal(signal.SIGINT)
 
@@ -170,7 +178,7 @@ class Runs:
             return self.current
 
     def close(self) -> None:
-        """End the training that is running, if any, with its best epoch kept."""
+        """End the training that is running, if any, with what it learned so far."""
         if self.current and self.current.running:
             self.current.stop()
             self.current.wait(10)

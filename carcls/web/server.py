@@ -25,7 +25,7 @@ FONT, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
 
 
 def serve(port: int) -> None:
-    """Serve the page until Ctrl-C; a training that runs then ends with its best epoch kept.
+    """Serve the page until Ctrl-C; a training that runs then ends with what it learned so far.
 
     Raises InputError when `port` is taken or params.yaml is not here.
     """

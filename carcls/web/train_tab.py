@@ -20,7 +20,7 @@ from carcls.results.settings import count
 from carcls.study import figures
 from carcls.web import html, records
 from carcls.web.events import EVENT, QUIET
-from carcls.web.models import val_f1
+from carcls.web.models import score
 from carcls.web.names import meant, shown
 from carcls.web.runs import Form, Run, Runs
 
@@ -108,11 +108,31 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         batch_size = gr.Number(train.batch_size, label="Batch size", precision=0, min_width=120)
     with gr.Row():
         epochs = gr.Number(train.epochs, label="Epochs", precision=0, min_width=120)
-        patience = gr.Number(train.patience, label="Patience (epochs)", precision=0, min_width=120)
         device = gr.Dropdown(_devices(), value="auto", label="Device", min_width=120)
+    chosen = _choosing(defaults)
     results = gr.Textbox(label="Results folder, in results/", max_lines=1)
-    training = [frozen, optimizer, lr, batch_size, epochs, patience, image_size, device]
+    training = [frozen, optimizer, lr, batch_size, epochs, *chosen, image_size, device]
     return [classes, arch, pretrained, weights, *training, results]
+
+
+def _choosing(defaults: params.Params) -> list[gr.components.Component]:
+    """The fields of `runs.Form` from `patience` to `class_weights`."""
+    train = defaults.train
+    with gr.Row():
+        val = gr.Number(defaults.split.val or 0, label="Validation share (0: all train)", min_width=120)
+        keep = gr.Dropdown(
+            [("last", "last"), ("best by validation", "best")],
+            value=train.keep,
+            label="Epoch kept",
+            min_width=120,
+        )
+        patience = gr.Number(train.patience, label="Patience (best only)", precision=0, min_width=120)
+    with gr.Row():
+        flip = gr.Checkbox(train.flip, label="Mirror images (off where left and right differ)", min_width=120)
+        weights = gr.Number(
+            train.class_weights, label="Class weights (1: rare classes count as much)", min_width=120
+        )
+    return [patience, val, keep, flip, weights]
 
 
 def _devices() -> list[tuple[str, str]]:
@@ -189,7 +209,7 @@ def _status(run: Run) -> str:
     if run.running:
         progress = run.progress
         if run.stopping:
-            return html.progress(progress.get("share", 0), "Stopping; the best epoch is kept.")
+            return html.progress(progress.get("share", 0), "Stopping; what was learned so far is kept.")
         if "doing" in progress:
             return html.progress(0, f"{run.folder}: {progress['doing'].lower()} ...")
         return html.progress(
@@ -207,8 +227,7 @@ def _status(run: Run) -> str:
         return html.problem(str(error))
     ended = "Stopped" if run.stopping else "Finished"
     return html.done(
-        f"{ended}: {model} has epoch {info.epoch}, validation F1 {val_f1(info)}. "
-        "Choose it on the Predict tab.",
+        f"{ended}: {model} has epoch {info.epoch}, {score(model, info)}. Choose it on the Predict tab.",
         html.report_link("Open its report", run.folder.relative_to(files.RESULTS)),
     )
 

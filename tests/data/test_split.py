@@ -40,6 +40,16 @@ def test_a_share_becomes_test_where_there_is_none(raw_index):
     assert counts(rows, "a") == {"train": 16, "val": 8, "test": 6}
 
 
+def test_without_a_val_share_all_but_the_test_images_train(raw_index):
+    settings = SETTINGS.model_copy(update={"val": None})
+    none = assign(raw_index([*photographs("a", "", 10), *photographs("b", "", 2)]), settings, 1)
+    assert counts(none, "a") == {"train": 8, "test": 2} and counts(none, "b") == {"train": 1, "test": 1}
+    official = [
+        row for name in "ab" for split in ("train", "val", "test") for row in photographs(name, split, 5)
+    ]
+    assert counts(assign(raw_index(official), settings, 1), "a") == {"train": 10, "test": 5}
+
+
 def test_an_official_val_set_is_kept(raw_index):
     raw = [row for name in "ab" for split in ("train", "val", "test") for row in photographs(name, split, 5)]
     assert counts(assign(raw_index(raw), SETTINGS, 1), "a") == {"train": 5, "val": 5, "test": 5}

@@ -1,6 +1,6 @@
 import json
 import urllib.request
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,21 +8,31 @@ import torchvision
 from safetensors.torch import save_file
 
 from carcls.errors import InputError
+from carcls.evaluation.scores import predict
 from carcls.learning import weights
+from carcls.learning.loading import ImageSet
 from carcls.learning.model import (
+    IMAGENET,
+    MEAN,
+    STD,
+    Inference,
     ModelInfo,
     backbone_of,
     build,
     check_classes,
+    infer,
+    inference_of,
     load_backbone,
     load_model,
     normalise,
+    read_normalisation,
     save_backbone,
     save_model,
+    set_inference,
     split_frozen,
 )
 
-INFO = ModelInfo("resnet18", "scratch", ["a", "b", "c"], 32, 0.5, 0.5, 0.25, 3)
+INFO = ModelInfo("resnet18", "scratch", ["a", "b", "c"], 32, MEAN, STD, 0.25, 3)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +98,70 @@ def test_a_saved_model_comes_back_whole_and_in_equal_bytes(tmp_path, model, pixe
         assert torch.equal(loaded(normalise(pixels)), model(normalise(pixels)))
     save_model(tmp_path / "n.safetensors", loaded, info)
     assert (tmp_path / "m.safetensors").read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+
+
+def test_a_model_file_with_one_mean_for_all_channels_loads(tmp_path, model):
+    about = {**asdict(INFO), "mean": 0.4, "std": 0.2}
+    del about["tta"]
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, tmp_path / "old.safetensors", metadata={"carcls": json.dumps(about)})
+    loaded, info = load_model(tmp_path / "old.safetensors")
+    assert info == replace(INFO, mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2))
+    assert inference_of(loaded) == Inference(info.mean, info.std, "none")
+
+
+def test_answers_depend_on_the_mean_and_std_of_the_model_file(tmp_path, model, pixels):
+    def answers(inference: Inference) -> torch.Tensor:
+        info = replace(INFO, mean=inference.mean, std=inference.std)
+        save_model(tmp_path / "m.safetensors", model, info)
+        images = ImageSet(pixels, torch.zeros(2, dtype=torch.int64))
+        return predict(load_model(tmp_path / "m.safetensors")[0], images, torch.device("cpu"))
+
+    imagenet = answers(IMAGENET)
+    scaled = (pixels / 255 - torch.tensor(IMAGENET.mean).view(3, 1, 1)) / torch.tensor(IMAGENET.std).view(
+        3, 1, 1
+    )
+    with torch.no_grad():
+        assert torch.allclose(imagenet, model(scaled), atol=1e-5)
+    assert not torch.allclose(imagenet, answers(Inference()), atol=1e-3)
+
+
+def test_with_tta_the_softmax_of_an_image_and_of_its_mirror_image_are_averaged(model, pixels):
+    mirrored = build("resnet18", 3, seed=5).eval()
+    set_inference(mirrored, IMAGENET._replace(tta="flip"))
+    with torch.no_grad():
+        both = [model(normalise(images, mirrored)).softmax(1) for images in (pixels, pixels.flip(-1))]
+        found = infer(mirrored, pixels)
+    assert torch.allclose(found.exp(), sum(both) / 2, atol=1e-6)
+    assert torch.allclose(found, infer(mirrored, pixels.flip(-1)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (None, Inference()),
+        ({"format": "pt"}, Inference()),
+        ({"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"}, IMAGENET),
+        (
+            {"carcls": json.dumps({"mean": [0.1, 0.2, 0.3], "std": 0.25})},
+            Inference((0.1, 0.2, 0.3), (0.25,) * 3),
+        ),
+    ],
+)
+def test_a_weights_file_says_how_its_images_are_normalised(tmp_path, metadata, expected):
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=metadata)
+    assert read_normalisation(tmp_path / "w.safetensors") == expected
+    model, backbone = build("resnet18", 3, seed=1), backbone_of(build("resnet18", 3, seed=2).state_dict())
+    save_backbone(tmp_path / "b.safetensors", backbone, expected)
+    load_backbone(model, tmp_path / "b.safetensors")
+    assert inference_of(model) == expected
+    assert all(inference_of(part) == expected for part in split_frozen(model, 6))
+
+
+def test_a_damaged_mean_is_one_sentence(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata={"mean": "0.5 or so"})
+    with pytest.raises(InputError, match="w.safetensors: mean and std in its metadata are not three numbers"):
+        read_normalisation(tmp_path / "w.safetensors")
 
 
 def test_what_is_no_model_of_ours_is_one_sentence(tmp_path, model):

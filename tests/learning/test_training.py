@@ -86,6 +86,76 @@ def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
+def test_mirror_images_computed_once_train_as_those_computed_each_time(sets, monkeypatch):
+    once, epochs = fit(sets, 6, flip=True)
+    assert epochs != fit(sets, 6)[1]
+    monkeypatch.setattr(training, "MEMORY_LIMIT", 0)
+    each_time, _ = fit(sets, 6, flip=True)
+    for name, tensor in once.state_dict().items():
+        assert torch.allclose(tensor, each_time.state_dict()[name], atol=1e-5), name
+
+
+def test_each_image_is_mirrored_by_chance_and_alike_in_any_number_of_processes(sets):
+    train, recipe = sets[0], replace(RECIPE, flip=True)
+    inputs = training.Inputs(train, lambda batch: batch)
+    order = torch.arange(len(train)).split(16)
+
+    def fed(number: int, rank: int, processes: int) -> list[torch.Tensor]:
+        shares = [batch[rank::processes] for batch in order]
+        return [pixels for pixels, _ in training._loaded(inputs, shares, recipe, number)]
+
+    whole, parts = torch.cat(fed(1, 0, 1)), zip(fed(1, 0, 2), fed(1, 1, 2), strict=True)
+    assert torch.equal(whole, torch.cat([torch.stack(pair, 1).flatten(0, 1) for pair in parts]))
+    images = train.read(range(len(train)))
+    mirrored = (whole == images.flip(-1)).flatten(1).all(1)
+    assert torch.equal(whole[~mirrored], images[~mirrored])
+    assert 0.3 < mirrored.float().mean() < 0.7
+    assert not torch.equal(whole, torch.cat(fed(2, 0, 1)))
+
+
+def test_the_last_epoch_is_kept_without_a_validation_set(sets, tmp_path):
+    train, none = sets[0], ImageSet(sets[1].read([0])[:0], sets[1].labels[:0])
+    checkpoint = Checkpoint("last", "x", tmp_path)
+    model = build("resnet18", 12, seed=1)
+    recipe = replace(RECIPE, epochs=3, patience=1, keep="last", flip=True)
+    found = []
+    for epoch in training.fit(model, train, none, recipe, checkpoint=checkpoint):
+        found.append(epoch)
+        if epoch.epoch == 2:
+            break
+    resumed = build("resnet18", 12, seed=9)
+    again = list(training.fit(resumed, train, none, recipe, checkpoint=checkpoint))
+    whole, epochs = fit((train, none), epochs=3, patience=1, keep="last", flip=True)
+    assert again == epochs and found == epochs[:2] and len(epochs) == 3
+    assert all((epoch.val_loss, epoch.val_loss_std, epoch.val_f1) == (None,) * 3 for epoch in epochs)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.cpu().state_dict()[name]), name
+    assert training.kept_epoch(epochs, "last").epoch == 3
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one_at_power_one():
+    labels, trained = torch.tensor([0] * 6 + [1] * 2), torch.nn.Linear(4, 2)
+    assert training._class_weights(labels, trained, RECIPE) is None
+    weights = training._class_weights(labels, trained, replace(RECIPE, class_weights=1.0))
+    assert weights.tolist() == pytest.approx([8 / 12, 8 / 4])
+    half = training._class_weights(labels, trained, replace(RECIPE, class_weights=0.5))
+    assert (half[1] / half[0]).item() == pytest.approx(3**0.5) and half[
+        labels
+    ].mean().item() == pytest.approx(1)
+
+
+def test_weights_by_class_turn_answers_to_the_rare_class(sets):
+    images = sets[0]
+    places = [*(images.labels == 0).nonzero()[:, 0].tolist(), (images.labels == 1).nonzero()[0].item()]
+    few = images.select(places)
+    rare = few.select([len(few) - 1])
+    chances = [
+        predict(fit((few, few), epochs=1, lr=1e-4, class_weights=power)[0], rare, ON).softmax(1)[0, 1]
+        for power in (0.0, 2.0)
+    ]
+    assert chances[1] > chances[0]
+
+
 def test_a_run_learns(sets):
     _, epochs = fit(sets, epochs=3)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]

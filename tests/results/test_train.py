@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, draw_shapes
+from PIL import Image
 
 from carcls import params
 from carcls.cli.program import main
@@ -35,6 +36,7 @@ OPTIONS = [
     *("--no-pretrained", "--image-size", "32", "--epochs", "3", "--batch-size", "8", "--device", "cpu"),
     *("--set", "fgsm.sweep=[0.0]", "--set", "augment.per_class.train=null", "--set", "train.patience=99"),
 ]
+VALIDATED = ["--val", "0.2", "--keep", "best", "--tta", "none"]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def project(tmp_path_factory) -> Path:
     os.chdir(folder)
     try:
         main(["train", "shapes", *OPTIONS, "--name", "first"])
+        main(["train", "shapes", *OPTIONS, *VALIDATED, "--name", "validated"])
     finally:
         os.chdir(before)
     return folder
@@ -81,7 +84,7 @@ def test_a_folder_becomes_a_model_with_its_report():
     assert metrics["test_accuracy"] == (answers.actual == answers.predicted).mean()
     assert len(answers) == len(read_index(folder / "test.tar"))
     info = load_model(folder / "model.safetensors")[1]
-    assert info.classes == ["bar", "disc", "square"] and info.val_f1 == metrics["val_f1"]
+    assert info.classes == ["bar", "disc", "square"] and (info.epoch, info.tta) == (3, "flip")
     report = (folder / "report.html").read_text()
     for number in (metrics["test_f1"], metrics["fgsm_f1"]):
         assert score(number) in report
@@ -89,6 +92,77 @@ def test_a_folder_becomes_a_model_with_its_report():
         assert part in report
     assert "paper’s" not in report and "Labels to doubt" not in report
     assert (folder / "train.log").read_text().count("epoch ") >= 3
+
+
+def test_all_images_but_the_test_images_train_and_no_score_is_of_training_images():
+    folder = Path("results/first")
+    photographs, metrics = pd.read_csv(folder / "photographs.csv"), files.read_metrics(folder)
+    assert set(photographs.split) == {"train", "test"} and len(photographs) == 48
+    assert load_model(folder / "model.safetensors")[1].val_f1 is None
+    assert not [name for name in metrics if name.startswith("val_")]
+    assert pd.read_csv(folder / "history.csv")[["val_loss", "val_loss_std", "val_f1"]].isna().all(axis=None)
+    report = (folder / "report.html").read_text()
+    assert (
+        "there is no validation score, and what the model is worth is its score on the test images" in report
+    )
+    assert "the last of which is kept" in report and "each image mirrored by chance" in report
+    assert "each answer is the mean of those to the image and to its mirror image" in report
+    for word in ("alidation set", "alidation images", "VL loss", "Best epoch", "early stopping"):
+        assert word not in report
+
+
+def test_a_validation_set_that_is_asked_for_does_not_train():
+    folder = Path("results/validated")
+    photographs, metrics = pd.read_csv(folder / "photographs.csv"), files.read_metrics(folder)
+    history, (_, info) = pd.read_csv(folder / "history.csv"), load_model(folder / "model.safetensors")
+    assert set(photographs.split) == {"train", "val", "test"}
+    assert (
+        info.val_f1 == metrics["val_f1"] == history.val_f1.max() and info.epoch == history.val_f1.idxmax() + 1
+    )
+    assert metrics["val_f1_originals"] == metrics["val_f1"]
+    assert "validation images its F1 is" in (folder / "report.html").read_text()
+
+
+def test_the_best_epoch_takes_a_validation_set():
+    with pytest.raises(
+        SystemExit, match=r"train.keep is best, .* but split.val is null: set split.val to a share"
+    ):
+        main(["train", "shapes", *OPTIONS, "--keep", "best"])
+
+
+def test_without_flips_no_mirror_image_is_answered_either():
+    asked = {"train.flip": False}
+    assert settings.lay_over("shapes", asked, "x").train.tta == "none"
+    assert settings.lay_over("shapes", asked | {"train.tta": "flip"}, "x").train.tta == "flip"
+
+
+def test_a_model_of_ones_own_goes_on_with_more_photographs_and_classes():
+    draw_shapes(Path("more"), 24)  # the first 16 of each are those of shapes
+    shutil.copytree("more/disc", "more/ring", ignore=lambda _, names: [name for name in names if name < "12"])
+    for path in Path("more/ring").iterdir():
+        with Image.open(path) as image:
+            image.rotate(90).save(path)
+    before = pd.read_csv("results/first/photographs.csv").set_index("sha256").split
+    start = ["--pretrained", "--weights", "results/first/model.safetensors", "--epochs", "1"]
+    main(["train", "more", *OPTIONS, *start, "--name", "more"])
+    after = pd.read_csv("results/more/photographs.csv").set_index("sha256").split
+    assert (after[before.index] == before).all()
+    fresh = after[after.index.difference(before.index)]
+    assert len(fresh) == 3 * 8 + 12 and set(fresh) == {"train", "test"}
+    assert load_model(Path("results/more/model.safetensors"))[1].classes == ["bar", "disc", "ring", "square"]
+    assert "48 images keep the split that they had" in Path("results/more/train.log").read_text()
+    with pytest.raises(SystemExit, match="could test or validate here: add others"):
+        main(["train", "shapes", *OPTIONS, *VALIDATED, *start, "--name", "again-validated"])
+
+
+def test_the_first_layers_of_ones_own_model_stay_as_they_were_trained():
+    start = ["--pretrained", "--weights", "results/first/model.safetensors", "--frozen-layers", "8"]
+    main(["train", "shapes", *OPTIONS, *start, "--epochs", "1", "--name", "frozen"])
+    first, frozen = (
+        load_model(Path("results", name, "model.safetensors"))[0] for name in ("first", "frozen")
+    )
+    for name, tensor in backbone_of(first.state_dict()).items():
+        assert torch.equal(tensor, frozen.state_dict()[name]), name
 
 
 def test_a_pretrained_training_lists_labels_to_doubt():
@@ -189,7 +263,7 @@ def test_bad_input_leaves_no_work(tmp_path):
 
 
 def test_the_fewest_images_that_can_be_split_become_a_report(tmp_path):
-    """Three a class: one each in train, val and test, and the labels of the first two are searched."""
+    """Three a class: one in test, and the labels of the others are searched."""
     draw_shapes(tmp_path / "few", 3)
     save_backbone(Path("few.safetensors"), backbone_of(build("resnet18", 3, seed=2).state_dict()))
     start = ["--pretrained", "--weights", "few.safetensors", "--epochs", "1"]
@@ -226,7 +300,7 @@ def test_a_model_that_could_not_be_kept_is_kept_when_the_training_is_resumed(mon
     assert kept == first
 
 
-def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():
+def test_ctrl_c_keeps_the_last_epoch_and_writes_the_report():
     process = start("stopped", "--epochs", "400")
     wait_for_epochs("stopped", 2)
     process.send_signal(signal.SIGINT)
@@ -234,7 +308,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_writes_the_report():
     history = pd.read_csv("results/stopped/history.csv")
     _, info = load_model(Path("results/stopped/model.safetensors"))
     assert process.returncode == 0 and len(history) < 400
-    assert info.epoch == history.val_f1.idxmax() + 1 and Path("results/stopped/report.html").exists()
+    assert info.epoch == len(history) and Path("results/stopped/report.html").exists()
 
 
 def test_evaluate_leaves_out_what_the_model_was_trained_on(capsys):

@@ -18,6 +18,7 @@ from carcls.evaluation.example import Means
 from carcls.inference.classifier import Classifier
 from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
 from carcls.learning.training import Epoch
+from carcls.study import figures
 from carcls.web import compare_tab, models, predict_tab, records
 
 INFO = ModelInfo("resnet18", "scratch", ["bar", "disc"], 32, MEAN, STD, 0.5, 1)
@@ -142,6 +143,26 @@ def test_a_history_with_and_without_repeats_is_the_same_table(tmp_path):
     HISTORY.to_csv(old, index=False)
     HISTORY.assign(repeat=1).to_csv(new, index=False)
     pd.testing.assert_frame_equal(records.history(old, "x"), records.history(new, "x"))
+
+
+def test_a_model_without_validation_is_shown_with_its_test_f1():
+    folder = results_folder("tested", json.dumps({"test_f1": 0.5, "test_accuracy": 0.25}).encode())
+    model(folder / "model.safetensors", replace(INFO, val_f1=None))
+    [(line, _)] = models.choices()
+    assert "tested" in line and "test F1 0.500" in line and "val F1" not in line
+    (folder / "metrics.json").unlink()
+    assert "test F1 unknown" in models.choices()[0][0]
+    assert "–" in compare_tab.show()
+
+
+def test_a_history_may_lack_validation_as_a_whole(tmp_path):
+    trained = pd.DataFrame([asdict(Epoch(number, 0.1, 1.5, 0.5)) for number in (1, 2)])
+    trained.to_csv(tmp_path / "trained.csv", index=False)
+    table = records.history(tmp_path / "trained.csv", "x")
+    assert table.val_f1.isna().all() and figures.png(figures.training_curve(table, "loss"))
+    trained.assign(val_f1=[0.5, None]).to_csv(tmp_path / "cut.csv", index=False)
+    with pytest.raises(InputError, match="no finite numbers"):
+        records.history(tmp_path / "cut.csv", "x")
 
 
 def test_a_broken_model_is_named_last_and_the_others_are_offered():
