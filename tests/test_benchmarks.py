@@ -2,16 +2,45 @@
 
 import os
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from conftest import ROOT, run
 from PIL import Image
 
+from benchmarks.defaults import make
 from benchmarks.gpu import SECTIONS
 
 MINUTES = 8
 WRITING = 30  # seconds for the photographs
+
+
+def test_a_task_of_the_defaults_is_drawn_from_an_archive_by_its_seed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "cars.zip", "w") as archive:
+        for name in ("coupe", "estate", "van"):
+            for split, count in (("train", 8), ("test", 3)):
+                for number in range(count):
+                    archive.writestr(f"cars/{split}/{name}/{number}.jpg", f"{name} {split} {number}")
+
+    def made(options: str, seed: int) -> dict[str, list[str]]:
+        folder = tmp_path / f"{options}{seed}"
+        make(f"{tmp_path}/cars.zip{options}", folder, seed)
+        found = {str(path.parent.relative_to(folder)): [] for path in folder.rglob("*.jpg")}
+        for path in sorted(folder.rglob("*.jpg")):
+            found[str(path.parent.relative_to(folder))].append(path.read_text())
+        return found
+
+    whole, unbalanced = made("", 1), made(",unbalanced", 1)
+    assert {name: len(images) for name, images in whole.items() if "train" in name} == {
+        f"train/{name}": 8 for name in ("coupe", "estate", "van")
+    }
+    assert len(unbalanced["train/estate"]) == 2 and len(unbalanced["train/van"]) == 8
+    assert all(len(images) == 3 for name, images in unbalanced.items() if "test" in name)
+    few = made(",train=4,classes=2", 1)
+    assert sorted(map(len, few.values())) == [3, 3, 4, 4]
+    other = made(",train=4,classes=2", 2)
+    assert few.keys() == other.keys() and few != other
 
 
 @pytest.mark.skipif(

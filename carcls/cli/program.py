@@ -55,91 +55,120 @@ class _Output(io.FileIO):
             return super().write(data)
 
 
+MODEL = "results/resnet18-1/model.safetensors"
+COMMANDS = {  # what each does, and examples
+    "train": (
+        "Train a classifier on a folder of class folders and write its report",
+        ("photos", "photos --arch resnet34 --epochs 20", "--resume NAME"),
+    ),
+    "evaluate": ("Score a model on other photos", (f"{MODEL} others",)),
+    "predict": (
+        "Print the most probable classes of images",
+        (f"{MODEL} car.jpg", f"{MODEL} photos --csv > predictions.csv"),
+    ),
+    "attack": ("Attack images with FGSM, PGD or noise and draw the result", (f"{MODEL} car.jpg",)),
+    "export": ("Export a model as ONNX", (MODEL,)),
+    "web": ("Serve the web page on this machine", ("--port 8000",)),
+}
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("carcls", description="Models of your own photographs.")
+    parser = argparse.ArgumentParser("carcls", description="Train and use a classifier of your own photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="a model of a folder of classes, and its report"))
-    _add_evaluate(commands.add_parser("evaluate", help="scores and report of a model on other photographs"))
-    _add_predict(commands.add_parser("predict", help="the most probable classes of images"))
-    _add_attack(commands.add_parser("attack", help="images under FGSM, PGD or noise, as a picture"))
-
-    export = commands.add_parser("export", help="a model as ONNX")
-    export.add_argument("model", type=Path, metavar="MODEL")
-    export.add_argument("onnx", type=Path, nargs="?", metavar="ONNX", help="default: MODEL with .onnx")
-    export.set_defaults(run=_export)
-
-    web = commands.add_parser("web", help="the page to train, query and compare models, on this machine only")
-    web.add_argument("--port", type=int, default=7860)
-    web.set_defaults(run=_web)
+    add = (_add_train, _add_evaluate, _add_predict, _add_attack, _add_export, _add_web)
+    for (name, (summary, examples)), add_options in zip(COMMANDS.items(), add, strict=True):
+        command = commands.add_parser(
+            name,
+            help=summary[0].lower() + summary[1:],
+            description=f"{summary}.",
+            epilog="\n".join(["examples:", *(f"  carcls {name} {example}" for example in examples)]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_options(command)
     return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
+        "onnx", type=Path, nargs="?", metavar="ONNX", help="the file to write (default: MODEL with .onnx)"
+    )
+    parser.set_defaults(run=_export)
+
+
+def _add_web(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port", type=int, default=7860, metavar="N", help="0: any free port (default: 7860)"
+    )
+    parser.set_defaults(run=_web)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     start = preset()
     config, settings = start.configs[start.model.config], start.train
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="CLASS/* or {train,test}/CLASS/*")
-    defaults = {
-        "arch": (start.model.arch, "resnet18, resnet34, ..."),
-        "weights": (start.weights, "where it starts: imagenet, demo or a file, also a model of yours"),
-        "frozen_layers": (config.frozen_layers, "0 to 8 of the first layers stay as they are"),
-        "epochs": (settings.epochs, ""),
-        "image_size": (start.data.image_size, "pixels a side"),
-        "lr": (settings.lr, "learning rate"),
-        "batch_size": (settings.batch_size, ""),
-        "keep": (settings.keep, "the last epoch, or the best by validation images"),
-        "tta": (settings.tta, "flip: answers are the mean over image and mirror image; or none"),
-        "normalise": (settings.normalise, "images as the weights expect; half; imagenet"),
-        "class_weights": (settings.class_weights, "1: all classes count the same in the loss, however rare"),
-        "device": (settings.device, "auto, cpu, cuda, cuda:N or mps"),
-    }
-    for name, (default, meaning) in defaults.items():
-        told = f"{meaning} (default: {default})".strip()
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), metavar="X", help=told)
     parser.add_argument(
-        "--val",
-        type=float,
-        metavar="X",
-        help=f"share that validates and does not train (default: {start.split.val})",
+        "folder", nargs="?", metavar="FOLDER", help="a folder with CLASS/* or {train,test}/CLASS/*"
     )
+    options: dict[str, tuple[type, str, Any, str]] = {
+        "arch": (str, "NAME", start.model.arch, "resnet18, resnet34 or another ResNet of torchvision"),
+        "weights": (str, "imagenet|demo|FILE", start.weights, "pretrained weights or your own model"),
+        "frozen-layers": (int, "N", config.frozen_layers, "how many of the first layers stay fixed, 0 to 8"),
+        "epochs": (int, "N", settings.epochs, "number of epochs"),
+        "image-size": (int, "N", start.data.image_size, "image side in pixels"),
+        "lr": (float, "X", settings.lr, "learning rate"),
+        "batch-size": (int, "N", settings.batch_size, "images per training step"),
+        "val": (float, "X", start.split.val, "share of the training images used for validation only"),
+        "keep": (str, "last|best", settings.keep, "epoch to keep; best needs --val"),
+        "tta": (str, "flip|none", settings.tta, "flip: average over an image and its mirror image"),
+        "normalise": (str, "weights|imagenet|half", settings.normalise, "mean and std of the input"),
+        "class-weights": (float, "X", settings.class_weights, "power of inverse class frequency in the loss"),
+        "device": (str, "NAME", settings.device, "auto, cpu, cuda, cuda:N or mps"),
+    }  # fmt: skip
+    for name, (kind, metavar, default, meaning) in options.items():
+        told = f"{meaning} (default: {'none' if default is None else default})"
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=told)
     switches = {
-        "pretrained": (config.pretrained, "start from weights"),
-        "flip": (
-            settings.flip,
-            "mirror images by chance; --no-flip, where left and right differ, sets tta to none",
-        ),
+        "pretrained": (config.pretrained, "start from --weights"),
+        "flip": (settings.flip, "flip training images at random; --no-flip if left and right differ"),
     }
-    for name, (default, meaning) in switches.items():
-        told = f"{meaning} (default: {default})"
+    for name, (on, meaning) in switches.items():
+        told = f"{meaning} (default: {'yes' if on else 'no'})"
         parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=told)
     _add_set(parser)
-    parser.add_argument("--name", help="of the new folder in results/ (default: ARCH-NUMBER)")
-    parser.add_argument("--resume", metavar="NAME", help="go on with a training that was cut off")
+    parser.add_argument("--name", metavar="NAME", help="new folder in results/ (default: ARCH-NUMBER)")
+    parser.add_argument("--resume", metavar="NAME", help="continue an interrupted training in results/NAME")
     parser.set_defaults(run=train.train)
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other key of params.yaml"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set any other key of params.yaml"
     )
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the classes that the model knows")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="class folders with the model's classes")
     _add_set(parser)
-    parser.add_argument("--name", help="of the new folder in results/ (default: MODEL-on-FOLDER-NUMBER)")
+    parser.add_argument(
+        "--name", metavar="NAME", help="new folder in results/ (default: MODEL-on-FOLDER-NUMBER)"
+    )
     parser.set_defaults(run=train.evaluate)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="models/*.safetensors, results/*/model...")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file (.safetensors)")
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
-    parser.add_argument("--top", type=_count, default=15, metavar="N", help="classes told (default: 15)")
-    parser.add_argument("--look", type=Path, metavar="OUT", help="a folder for pictures of where it looked")
+    parser.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="an image or a folder of images"
+    )
+    parser.add_argument("--top", type=_count, default=15, metavar="N", help="number of classes (default: 15)")
+    parser.add_argument(
+        "--look", type=Path, metavar="FOLDER", help="write heat maps (Grad-CAM) to this folder"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--csv", action="store_true", help="print CSV: image, rank, class, probability")
@@ -149,28 +178,36 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 def _add_attack(parser: argparse.ArgumentParser) -> None:
     epsilon = preset().fgsm.epsilon
     _add_model(parser)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="an image, or a folder of them")
     parser.add_argument(
-        "--attack", choices=ON_ONE_IMAGE, default="fgsm", help="noise: the control (default: fgsm)"
+        "images", type=Path, nargs="+", metavar="IMAGE", help="an image or a folder of images"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help=f"of PGD (default: {STEPS})")
-    parser.add_argument("--target", metavar="CLASS", help="to be answered (default: any but the answer)")
+    parser.add_argument(
+        "--attack", choices=ON_ONE_IMAGE, default="fgsm", help="noise is the control (default: fgsm)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help=f"steps of PGD (default: {STEPS})")
+    parser.add_argument(
+        "--target", metavar="CLASS", help="class to move towards (default: away from the answer)"
+    )
     parser.add_argument(
         "--epsilon",
         type=float,
         default=epsilon,
-        metavar="E",
-        help=f"how far each value of [0, 1] may move (default: {epsilon})",
+        metavar="X",
+        help=f"largest change of a pixel value in [0, 1] (default: {epsilon})",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("attack.png"), metavar="PNG", help="default: attack.png"
+        "--out",
+        type=Path,
+        default=Path("attack.png"),
+        metavar="PNG",
+        help="image to write (default: attack.png)",
     )
     parser.set_defaults(run=attack.run)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a positive integer")
     return int(text)
 
 

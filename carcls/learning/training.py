@@ -86,17 +86,14 @@ def fit(
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
-    Minimises the cross-entropy; the learning rate follows half a cosine over the epochs. When the iterator
-    ends or is closed, the model holds the weights of `kept_epoch`. Where that is the best, training stops
-    early after `patience` epochs without a better one; where it is the last, `val` may be empty.
-    The epochs in `checkpoint` are yielded again, and training continues after them to the same bytes as
-    without a break. `bar` shows the images of an epoch; an exception that its `update`
-    raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied. Processes that
-    train together (distributed.joined) call this with equal arguments and get equal results.
+    Minimises the cross-entropy with a cosine schedule. When the iterator ends or is closed, the model holds
+    the weights of `kept_epoch`. If that is the best one, training stops after `patience` epochs without a
+    better one; if it is the last one, `val` may be empty. Epochs in `checkpoint` are yielded again; a resumed
+    training ends with the same bytes. `bar` shows the images of an epoch; an exception raised by its `update`
+    ends the training. Processes that train together (distributed.joined) pass equal arguments.
     Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
     """
-    model.to(recipe.device)
-    frozen, trained = split_frozen(model, recipe.frozen_layers)
+    frozen, trained = split_frozen(model.to(recipe.device), recipe.frozen_layers)
     run = Run(trained, recipe)
     try:
         yield from run.resume(checkpoint)

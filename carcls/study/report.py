@@ -41,18 +41,13 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     variants = _variants(params, parts)
     detected = _detected(params, run, parts)
     withstood = _withstood(params, run, variants) if parts["study"] else []
-    repeats = _repeats(params, run, variants)
-    differences = analysis.differences(repeats)
-    ranked = "val_f1_mean" if repeats else "val_f1"
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
         parts=parts,
         chosen=chosen,
         variants=variants,
-        repeats=repeats,
-        differences=differences.to_dict("records"),
-        architectures=_architectures(run, variants, ranked, differences) if parts["study"] else [],
+        **_compared(params, run, variants, parts["study"]),
         paper=paper,
         configs={key: _describe(config, params.weights) for key, config in params.configs.items()},
         source=_source(params),
@@ -229,6 +224,18 @@ def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[fl
         variant: run.json(f"metrics/train/{variant}.json").get("val_f1_repeats", []) for variant in variants
     }
     return {variant: values for variant, values in found.items() if len(values) == params.train.repeats}
+
+
+def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dict:
+    """How variants differ: over repeats, and by architecture."""
+    repeats = _repeats(params, run, variants)
+    differences = analysis.differences(repeats)
+    ranked = "val_f1_mean" if repeats else "val_f1"
+    return {
+        "repeats": repeats,
+        "differences": differences.to_dict("records"),
+        "architectures": _architectures(run, variants, ranked, differences) if study else [],
+    }
 
 
 def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.DataFrame) -> list[dict]:

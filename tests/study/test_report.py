@@ -185,7 +185,7 @@ def test_every_column_has_a_heading(report_of, request):
 
 
 def test_the_rates_of_all_layers_are_told(page):
-    assert "learning rate 0.0005, the classifier's 0.0025, weight decay 0.01" in page
+    assert "learning rate 0.0003, the classifier's 0.0015, weight decay 0.01" in page
 
 
 def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
