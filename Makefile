@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro plots web test lint clean
+.PHONY: repro plots web test lint screenshots clean
 
 # DVC starts each stage as `python`, which it looks up in PATH
 repro: export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -25,6 +25,10 @@ lint: .venv/ready
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+# README's images of the page and the report, from the results in this folder
+screenshots: .venv/ready
+	$(BIN)/python docs/screenshots.py
 
 # Without core.no_scm, DVC needs a Git repository. One that does not track the project is somebody else's.
 .venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
