@@ -89,7 +89,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "keep": (settings.keep, "the last epoch, or the best by validation images"),
         "tta": (settings.tta, "flip: answers are the mean over image and mirror image; or none"),
         "normalise": (settings.normalise, "images as the weights expect; half; imagenet"),
-        "class_weights": (settings.class_weights, "1: all classes count the same in the loss, however rare"),
+        "class_weights": (settings.class_weights, "1: rare classes count as much in the loss"),
         "device": (settings.device, "auto, cpu, cuda, cuda:N or mps"),
     }
     for name, (default, meaning) in defaults.items():
@@ -103,10 +103,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     switches = {
         "pretrained": (config.pretrained, "start from weights"),
-        "flip": (
-            settings.flip,
-            "mirror images by chance; --no-flip, where left and right differ, sets tta to none",
-        ),
+        "flip": (settings.flip, "mirror images by chance; off, where left and right differ, sets tta too"),
     }
     for name, (default, meaning) in switches.items():
         told = f"{meaning} (default: {default})"

@@ -86,14 +86,13 @@ def fit(
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
-    Minimises the cross-entropy; the learning rate follows half a cosine over the epochs. When the iterator
-    ends or is closed, the model holds the weights of `kept_epoch`. Where that is the best, training stops
-    early after `patience` epochs without a better one; where it is the last, `val` may be empty.
-    The epochs in `checkpoint` are yielded again, and training continues after them to the same bytes as
-    without a break. `bar` shows the images of an epoch; an exception that its `update`
-    raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied. Processes that
-    train together (distributed.joined) call this with equal arguments and get equal results.
-    Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
+    Minimises the cross-entropy, its rate half a cosine over the epochs. When the iterator ends or is closed,
+    the model holds the weights of `kept_epoch`: the best, after which training stops early by `patience`, or
+    the last, for which `val` may be empty. The epochs in `checkpoint` are yielded again, and training goes on
+    after them to the same bytes as without a break. `bar` shows the images of an epoch; an exception that its
+    `update` raises ends the training. With `fast_kernels`, epochs are trained inside kernels.applied.
+    Processes that train together (distributed.joined) call this with equal arguments and get equal results.
+    Raises InputError when a loss is not finite, ResourceError when memory runs out; no such epoch is saved.
     """
     model.to(recipe.device)
     frozen, trained = split_frozen(model, recipe.frozen_layers)
