@@ -7,6 +7,7 @@ from conftest import ROOT
 
 from carcls import params
 from carcls.errors import InputError
+from carcls.pipeline.robustness import robustness
 
 
 def keys(content, path=()):
@@ -62,3 +63,13 @@ def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(tmp_path):
 def test_every_arch_is_a_resnet_of_torchvision():
     resnets = set(torchvision.models.list_models(include=["resnet*", "resnext*", "wide_resnet*"]))
     assert set(typing.get_args(params.Arch)) == resnets
+
+
+def test_a_study_without_validation_images_is_refused(tmp_path):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["split"]["val"] = None
+    with pytest.raises(InputError, match="train.keep is best, which validation images decide"):
+        params.check(content, "params.yaml")
+    content["train"]["keep"] = "last"
+    with pytest.raises(InputError, match="a study compares its variants on validation images"):
+        robustness(params.check(content, "params.yaml"), tmp_path)
