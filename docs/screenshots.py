@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 
 NAME = "resnet34-pretrained"
-SIZE = {"width": 1200, "height": 900}
+SIZE = {"width": 1200, "height": 1000}
 
 
 def predict_tab(page: Page, address: str) -> None:
@@ -23,6 +23,7 @@ def predict_tab(page: Page, address: str) -> None:
     page.locator(".gallery-item, .thumbnail-item").first.click()
     page.get_by_label(re.compile("Grad-CAM")).check()
     page.get_by_text("Grad-CAM of").wait_for()
+    page.wait_for_timeout(3000)  # Gradio fades the spinner out
     page.screenshot(path="docs/web.png")
 
 
