@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from carcls import params
 from carcls.errors import InputError
-from carcls.pipeline.robustness import robustness
+from carcls.pipeline.variants import variants
 
 
 def keys(content, path=()):
@@ -72,4 +72,4 @@ def test_a_study_without_validation_images_is_refused(tmp_path):
         params.check(content, "params.yaml")
     content["train"]["keep"] = "last"
     with pytest.raises(InputError, match="a study compares its variants on validation images"):
-        robustness(params.check(content, "params.yaml"), tmp_path)
+        variants(params.check(content, "params.yaml"), tmp_path)

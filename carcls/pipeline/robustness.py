@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from carcls.base.variants import variant_name
-from carcls.errors import InputError
 from carcls.evaluation import attack
 from carcls.files import write_csv
 from carcls.learning.device import resolve_device
@@ -23,8 +22,6 @@ def robustness(params: Params, root: Path) -> None:
 
     Raises InputError when a model is missing or was trained on other classes.
     """
-    if params.split.val is None:
-        raise InputError("split.val is null, but a study compares its variants on validation images: set it.")
     device = resolve_device(params.train.device)
     val = ArchiveSet(root / "data/images/val.tar")
     originals, tables = val.originals(MOST), []
