@@ -27,6 +27,7 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "data.skip_unreadable": FROM_DOWNLOAD,
     "data.image_size": FROM_AUGMENT | FROM_WEIGHTS,
     "split": FROM_SPLIT,
+    "split.val": {"variants"} | FROM_SPLIT,
     "augment": FROM_AUGMENT,
     "weights": {"watch_weights"} | FROM_WEIGHTS,
     "pretrain": FROM_WEIGHTS,
