@@ -7,6 +7,7 @@ import gradio as gr
 import pandas as pd
 
 from carcls.errors import InputError
+from carcls.files import write_csv
 from carcls.imageset import images
 from carcls.inference.classifier import TOP
 from carcls.study.heat import overlay
@@ -123,7 +124,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     frame = pd.DataFrame(rows, columns=["image", "rank", "class", "probability", "problem"])
     frame["rank"] = frame["rank"].astype("Int64")
     csv = Path(tempfile.mkdtemp()) / "predictions.csv"
-    frame.to_csv(csv, index=False)
+    write_csv(csv, frame)
     first = [
         (image, name or problem, "" if probability is None else score(probability))
         for image, rank, name, probability, problem in rows
