@@ -152,7 +152,7 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     first, second, third = result.stderr.splitlines()
-    assert first.startswith(f"error: {pictures}/notes.txt: not an image this reads")
+    assert first.startswith(f"error: {pictures}/notes.txt: not a supported image")
     assert second == f"error: {pictures}/empty contains no images: name an image or a folder of images."
     assert third == f"error: {pictures}/none.jpg cannot be read: No such file or directory."
     heading, *rows = result.stdout.splitlines()
@@ -191,14 +191,14 @@ def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, 
         (["export", "none.safetensors"], "none.safetensors is missing"),
         (["train"], "Name a folder"),
         (["train", "none"], "none does not exist"),
-        (["train", "{pictures}"], "holds one class only"),
+        (["train", "{pictures}"], "contains only one class"),
         (["train", "{pictures}", "--resume", "any"], "--resume continues with the settings of that training"),
         (["train", "--resume", "any"], "results/any is no training that could go on"),
         (["evaluate", "none.safetensors", "{pictures}"], "none.safetensors is missing"),
         (["evaluate", "{model}", "none"], "none does not exist"),
         (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
         (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr has no =: write KEY=VALUE"),
-        (["attack", "{model}", "{pictures}/notes.txt"], "not an image this reads"),
+        (["attack", "{model}", "{pictures}/notes.txt"], "not a supported image"),
         (["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"], "Epsilon is 2.0: it takes"),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--attack", "pgd", "--steps", "0"],

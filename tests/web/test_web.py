@@ -119,9 +119,9 @@ def test_a_folder_is_counted():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"folder": " "}, "Name the folder"),
+        ({"folder": " "}, "Name a folder"),
         ({"folder": "nowhere"}, "nowhere does not exist"),
-        ({"folder": "models"}, "holds no images"),
+        ({"folder": "models"}, "contains no images"),
         ({"classes": 4}, "has 3 classes, not 4"),
         ({"lr": 0.0}, "train.lr is 0.0"),
         ({"epochs": None}, "train.epochs is None"),
@@ -182,7 +182,7 @@ def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(proje
         replace(FORM, folder="damaged", results="without-it", epochs=1, skip_unreadable=True)
     )
     wait(run)
-    assert run.fault() is None and "left out: 1 unreadable" in run.log()
+    assert run.fault() is None and "skipped: 1 unreadable" in run.log()
 
 
 def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
@@ -618,7 +618,7 @@ def test_several_pictures_give_a_table_to_download(page, project):
     page.get_by_text("Several pictures at once").click()
     files = [project / "photo.png", project / "text.png"]
     page.locator("input[type=file][multiple]").set_input_files(files)
-    page.get_by_text("text.png: not an image this reads").wait_for()
+    page.get_by_text("text.png: not a supported image").wait_for()
     with page.expect_download() as download:
         page.get_by_text("Download the table (CSV)").click()
     table = pd.read_csv(download.value.path())
@@ -634,7 +634,7 @@ def test_a_test_image_can_be_clicked(page):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("text.png", "not an image this reads"),
+        ("text.png", "not a supported image"),
         ("huge.png", "more than 250,000,000 pixels"),
         ("big.png", "exceed the maximum allowed size"),
     ],
