@@ -22,10 +22,10 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1). Which ones
     depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
 
-    The second table, of `copies.COLUMNS`, has every picture that is there twice. One of two splits leaves
-    training, one under two classes is neither trained nor validated on; near copies are only listed.
-    Raises InputError for a class too small to split, for a missing test set where `settings.test` is null,
-    for a class whose every training photograph was such a copy, and for the first copy where
+    The second table, with the columns `copies.COLUMNS`, lists all duplicates. A duplicate in two splits is
+    removed from training, one under two classes from train and val. Near-duplicates are only listed.
+    Raises InputError for a class that is too small to split, for a missing test set if `settings.test` is
+    None, for a class whose training photographs all are duplicates, and for the first duplicate if
     `settings.drop_duplicates` is false.
     """
     if raw["class"].nunique() < 2:

@@ -126,9 +126,9 @@ def test_a_folder_is_counted():
         ({"lr": 0.0}, "train.lr is 0.0"),
         ({"epochs": None}, "train.epochs is None"),
         ({"image_size": 8}, "data.image_size is 8"),
-        ({"results": "../models/new"}, "below"),
-        ({"results": "/tmp/new"}, "below"),
-        ({"results": ""}, "below"),
+        ({"results": "../models/new"}, "not inside"),
+        ({"results": "/tmp/new"}, "not inside"),
+        ({"results": ""}, "not inside"),
         ({"results": ".hidden"}, "hidden"),
     ],
 )
