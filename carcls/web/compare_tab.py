@@ -19,7 +19,7 @@ from carcls.web.names import shown
 METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
 COLUMNS = ("Variant", "Val F1", "Val loss", "Train F1", "Train loss", "Best epoch", "Trained parameters")
 OWN_COLUMNS = ("Report", "Val F1", "Test F1", "Test accuracy", "F1 under FGSM", "Best epoch")
-TESTED_COLUMNS = ("Selected variant", "macro F1", "accuracy", "entropy")
+TESTED_COLUMNS = ("The chosen variant", "macro F1", "accuracy", "entropy")
 TESTED: dict[str, tuple[str, type[records.Scores]]] = {
     "clean": ("test.json", records.Clean),
     "under FGSM": ("fgsm.json", records.Attacked),

@@ -26,7 +26,7 @@ from carcls.results import folder as files
 from carcls.results.train import train
 
 GRACE = 30  # seconds to save the best epoch in, once the server is gone
-PAUSE = 0.2  # seconds between two progress messages
+PAUSE = 0.2  # seconds between two lines of progress
 
 
 def main() -> None:
