@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """A message for the user, or several: each names the file, key or class at fault and a fix.
+    """One or more messages for the user. Each says what is wrong, where, and how to fix it.
 
-    The stages and the command line print it and exit with status 1, without a traceback.
+    Stages and command line print them without a traceback and exit with status 1.
     """
 
 
 class ResourceError(InputError):
-    """Memory, disk space or the like ran out: the same command can succeed later."""
+    """Memory, disk space or another resource ran out. The same command can succeed later."""
 
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -38,12 +38,12 @@ FIXES = {
 
 
 def printable(text: str) -> str:
-    """`text` on one line, what no terminal shows written as Python would: file names can hold anything."""
+    """`text` with each unprintable character, such as a newline in a file name, as a Python escape."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def explain(error: BaseException) -> str | None:
-    """The message of `error` for the user; None for a defect of the program, which needs its traceback."""
+    """The message of `error` for the user; None for a defect of the program, which needs a traceback."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):
@@ -54,7 +54,7 @@ def explain(error: BaseException) -> str | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is how Python, NumPy or PyTorch says that memory ran out; PyTorch is not imported."""
+    """Whether Python, NumPy or PyTorch raised `error` because memory ran out. Does not import PyTorch."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     texts = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")  # the CPU, MPS, cuBLAS and cuDNN
@@ -72,7 +72,7 @@ def _explain_os_error(error: OSError) -> str:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Inside, an error that a user can act on ends the program with one message and exit status 1."""
+    """Inside, an error that the user can fix ends the program with its message and exit status 1."""
     try:
         yield
     except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def reported() -> Iterator[None]:
 
 
 def _drop_failed_output() -> None:
-    """Drop what standard output holds and cannot write, or Python would fail again at exit."""
+    """Discard buffered output that cannot be written. Otherwise Python fails again at exit."""
     try:
         if sys.stdout:  # None when it was closed
             sys.stdout.flush()

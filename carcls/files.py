@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there at all."""
+"""Atomic writes: a file exists complete or not at all."""
 
 import hashlib
 import io
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from carcls.errors import InputError
 
-CHECKPOINTS = ".carcls/checkpoints"  # below a root; no output of DVC, which deletes outputs first
+CHECKPOINTS = ".carcls/checkpoints"  # below a root; not a DVC output: DVC deletes outputs before a run
 
-if TYPE_CHECKING:  # who writes no table does not pay for pandas
+if TYPE_CHECKING:  # only write_csv needs pandas
     import pandas as pd
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError raised inside that names no file, as those of reading and writing do, names `path`."""
+    """Inside, an OSError without a file name, as from read() and write(), gets the name `path`."""
     try:
         yield
     except OSError as error:
@@ -31,16 +31,16 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
-    """Temporary paths beside `paths`, renamed over them when the block ends well and removed when it fails.
+    """Temporary paths beside `paths`. They replace `paths` if the block succeeds and are removed if it fails.
 
-    A kill leaves at most a hidden `.NAME.tmp`, which the next run overwrites. An OSError names one of
+    After a kill, a hidden `.NAME.tmp` may remain, which the next run overwrites. An OSError names one of
     `paths`, never a temporary path.
     """
     targets = {path.parent / _temporary_name(path.name): path for path in paths}
     try:
         with naming(paths[0]):
             for path in paths:
-                if path.exists() and not path.is_file():  # to replace /dev/null would break the system
+                if path.exists() and not path.is_file():  # replacing /dev/null would break the system
                     raise InputError(f"{path} is a folder or a device: name a file.")
                 path.parent.mkdir(parents=True, exist_ok=True)
             yield list(targets)
@@ -57,7 +57,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
 
 
 def _temporary_name(name: str) -> str:
-    """`.NAME.tmp`; for a long name its digest, since file systems limit names to 255 bytes or fewer."""
+    """`.NAME.tmp`, with a digest instead of a long name: file systems limit names to 255 bytes or fewer."""
     if len(os.fsencode(name)) > 100:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
     return f".{name}.tmp"
@@ -73,9 +73,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping) -> None:
-    """`content` as indented JSON, its keys in the order given.
+    """Write `content` as indented JSON, with its keys in the given order.
 
-    Raises InputError naming the first key whose value is not finite, which JSON cannot hold.
+    Raises InputError with the first key whose value is not finite, which JSON does not allow.
     """
     for key, value in _numbers(content):
         if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""params.yaml as typed, checked values. Nothing else in the project reads that file."""
+"""params.yaml as typed, checked values. No other module reads that file."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,7 +34,7 @@ Strength = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A mapping of params.yaml: every key is required, none is unknown, no value is converted."""
+    """A section of params.yaml. Every key is required, unknown keys are errors, and no value is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -59,7 +59,7 @@ class Data(Section):
     @model_validator(mode="after")
     def _folder_is_named(self):
         if self.source == "folder" and self.folder is None:
-            raise ValueError("data.source is folder, so data.folder must name one")
+            raise ValueError("data.source is folder, but data.folder is null: set it to a folder")
         return self
 
 
@@ -86,7 +86,7 @@ class Gamma(Section):
     @model_validator(mode="after")
     def _in_order(self):
         if self.low > self.high:
-            raise ValueError("low must not be above high")
+            raise ValueError("low must not be greater than high")
         return self
 
 
@@ -105,7 +105,7 @@ class GaussNoise(Section):
     @model_validator(mode="after")
     def _in_order(self):
         if self.std_low > self.std_high:
-            raise ValueError("std_low must not be above std_high")
+            raise ValueError("std_low must not be greater than std_high")
         return self
 
 
@@ -114,7 +114,7 @@ class Blur(Section):
 
 
 class Operations(Section):
-    """Strengths of the operations that have one; flip, channel shuffle and grayscale have none."""
+    """Strengths of the operations. Flip, channel shuffle and grayscale have none."""
 
     brightness_contrast: BrightnessContrast
     gamma: Gamma
@@ -136,14 +136,14 @@ class Model(Section):
 
 
 class Adversarial(Section):
-    """How the images of a training step are attacked first."""
+    """The attack on the images of each training step."""
 
     epsilon: Annotated[float, Field(gt=0, le=1)]
     steps: Count
 
 
 class Config(Section):
-    """One row of the paper's Table 1: where a variant starts and how much of it stays there."""
+    """One row of the paper's Table 1: initial weights and frozen layers of a variant."""
 
     pretrained: bool
     frozen_layers: Annotated[int, Field(ge=0, le=8)]
@@ -153,8 +153,8 @@ class Config(Section):
     def _pixels_reach_every_layer(self):
         if self.adversarial and self.frozen_layers:
             raise ValueError(
-                "adversarial training moves the pixels at every step, but what frozen layers make of them is "
-                "computed once: with adversarial, frozen_layers must be 0"
+                "adversarial training changes the pixels in every step, but the output of frozen layers is "
+                "computed only once: set frozen_layers to 0, or adversarial to null"
             )
         return self
 
@@ -202,7 +202,7 @@ class Attack(Section):
 
 
 class Params(Section):
-    """All of params.yaml, one field a section. The file itself says what each key means."""
+    """All of params.yaml, with one field per section. The comments in the file explain the keys."""
 
     seed: Natural
     data: Data
@@ -220,8 +220,8 @@ class Params(Section):
     def _config_exists(self):
         if self.model.config not in self.configs:
             raise ValueError(
-                f"model.config is {self.model.config!r}, which configs does not have "
-                f"(it has {', '.join(self.configs)})"
+                f"model.config is {self.model.config!r}, which is not in configs: "
+                f"use one of {', '.join(self.configs)}, or add it"
             )
         return self
 
@@ -240,7 +240,7 @@ class Params(Section):
         return variant_name(self.model.arch, self.model.config)
 
     def weights_file(self, arch: str) -> Path | None:
-        """The file that `weights` names for `arch`; None where it names a source of weights."""
+        """The weights file of `arch`; None if `weights` is demo or imagenet."""
         if self.weights in ("demo", "imagenet"):
             return None
         return Path(self.weights.replace("{arch}", arch)).expanduser()
@@ -249,40 +249,41 @@ class Params(Section):
 def load(path: Path = PATH) -> Params:
     """The checked content of `path`.
 
-    Raises InputError with one sentence on the first key that is missing, unknown, of the wrong type or out
-    of range.
+    Raises InputError with one message on the first key that is unknown, missing, of the wrong type or out of
+    range.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: run this from the project's folder.") from None
+        raise InputError(f"{path} is missing: run this command in the project folder.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     return check(content, str(path))
 
 
 def check(content: object, origin: str) -> Params:
-    """`content` as Params. Raises InputError as `load` does; `origin` is what its sentence starts with."""
+    """`content` as Params. Raises InputError like `load`; its message starts with `origin`."""
     try:
         return Params.model_validate(content)
     except ValidationError as invalid:
-        # a misspelt key is also a missing one: the misspelling is the news
+        # a misspelled key is also missing: report the misspelling
         errors = sorted(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
         raise InputError(_sentence(origin, errors[0])) from None
 
 
 def _sentence(origin: str, error: ErrorDetails) -> str:
-    """One of pydantic's errors as a sentence that starts with the origin and the key."""
+    """An error of pydantic as a message that starts with the origin and the key."""
     key = ".".join(str(part) for part in error["loc"])
     match error["type"]:
         case "missing":
-            return f"{origin}: the key {key} is missing."
+            return f"{origin}: the key {key} is missing: add it."
         case "extra_forbidden":
             return f"{origin}: there is no key {key}; check its spelling and indentation."
         case "value_error":
             return f"{origin}: {key + ': ' if key else ''}{error['ctx']['error']}."
     value = error["input"]
-    sentence = f"{origin}: {key or 'the file'} is {value!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
+    rule = error["msg"].replace("Input should", "it must", 1).replace(" should ", " must ", 1)
+    sentence = f"{origin}: {key or 'the file'} is {value!r}; {rule[0].lower()}{rule[1:]}."
     if isinstance(value, str) and error["type"] in ("float_type", "int_type") and _is_number(value):
         sentence += f" YAML reads {value} as text: write {float(value):.{6}f}".rstrip("0") + "."
     return sentence

@@ -126,7 +126,7 @@ def test_attack_draws_figure_5_and_says_what_became_of_the_answers(model, pictur
     answers = json.loads(capsys.readouterr().out)
     for line, answer in zip((first, second), answers, strict=True):
         assert line.startswith(f"{Path(answer['image']).name}: {answer['top'][0]['class']} ")
-    with pytest.raises(SystemExit, match="20 at most: name fewer than 21"):
+    with pytest.raises(SystemExit, match="at most 20 rows, but there are 21 images"):
         cli.main(["attack", str(model), *images[:1] * 21])
 
 
@@ -154,8 +154,8 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     first, second, third = result.stderr.splitlines()
-    assert first.startswith(f"error: {pictures}/notes.txt: not an image this reads")
-    assert second == f"error: {pictures}/empty holds no images."
+    assert first.startswith(f"error: {pictures}/notes.txt: not a supported image")
+    assert second == f"error: {pictures}/empty contains no images: name an image or a folder of images."
     assert third == f"error: {pictures}/none.jpg cannot be read: No such file or directory."
     heading, *rows = result.stdout.splitlines()
     assert heading == f"{pictures}/a.jpg"
@@ -180,7 +180,7 @@ def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, 
         f"error: {folder}/pipe.jpg cannot be read: it is not a regular file.",
         f"error: {folder}/self.jpg cannot be read: Too many levels of symbolic links.",
     ]
-    assert "left out: 1 .txt" in left_out
+    assert "skipped: 1 .txt" in left_out
 
 
 @pytest.mark.parametrize(
@@ -191,16 +191,16 @@ def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, 
         (["predict", "{pictures}", "a.jpg"], "is a folder: name the file in it"),
         (["predict", "{model}", "{pictures}/../{pictures.name}-none"], "cannot be read"),
         (["export", "none.safetensors"], "none.safetensors is missing"),
-        (["train"], "Name the folder"),
+        (["train"], "Name a folder"),
         (["train", "none"], "none does not exist"),
-        (["train", "{pictures}"], "holds one class only"),
-        (["train", "{pictures}", "--resume", "any"], "--resume goes on with what was asked for then"),
+        (["train", "{pictures}"], "contains only one class"),
+        (["train", "{pictures}", "--resume", "any"], "--resume continues with the settings of that training"),
         (["train", "--resume", "any"], "results/any is no training that could go on"),
         (["evaluate", "none.safetensors", "{pictures}"], "none.safetensors is missing"),
         (["evaluate", "{model}", "none"], "none does not exist"),
         (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
-        (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr: write KEY=VALUE"),
-        (["attack", "{model}", "{pictures}/notes.txt"], "not an image this reads"),
+        (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr has no =: write KEY=VALUE"),
+        (["attack", "{model}", "{pictures}/notes.txt"], "not a supported image"),
         (["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"], "Epsilon is 2.0: it takes"),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--attack", "pgd", "--steps", "0"],

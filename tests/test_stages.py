@@ -146,7 +146,7 @@ def test_a_damaged_file_is_named_and_left_out_when_asked(tmp_path):
     truncate(tmp_path)
     result = stage(tmp_path, "download")
     assert result.returncode == 0, result.stderr
-    assert "left out: b/1.png" in result.stderr
+    assert "skipped: b/1.png" in result.stderr
     assert len(pd.read_csv(tmp_path / "data/raw.csv")) == 5
 
 

@@ -1,10 +1,10 @@
-"""The command `carcls`: models of one's own photographs, and what a user does with them.
+"""The command `carcls`: train a classifier on your own photographs and use it.
 
-From the ground up: a module imports only those before it. None imports torch before it is needed.
+From the bottom up: a module imports only those before it. No module imports torch before it is needed.
 
-    pictures   the pictures that a command line names
-    predict    the most probable classes of pictures
-    attack     pictures under FGSM
-    train      a folder of classes as a model, and a model on such a folder
+    pictures   the image files named on the command line
+    predict    the most probable classes of images
+    attack     images under FGSM, PGD or noise
+    train      train a model on class folders, and evaluate a model on such folders
     program    the commands and their options
 """

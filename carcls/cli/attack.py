@@ -1,4 +1,4 @@
-"""`carcls attack`: pictures under FGSM, PGD or noise, as the paper's Figure 5."""
+"""`carcls attack`: images under FGSM, PGD or noise, drawn as in the paper's Figure 5."""
 
 import argparse
 
@@ -21,9 +21,11 @@ def run(arguments: argparse.Namespace) -> None:
     if unreadable:
         raise unreadable[0]
     if len(paths) > MOST:
-        raise InputError(f"The figure has a row a picture, {MOST} at most: name fewer than {len(paths)}.")
+        raise InputError(
+            f"The figure has at most {MOST} rows, but there are {len(paths)} images: name fewer images."
+        )
     if arguments.steps is not None and arguments.attack != "pgd":
-        raise InputError("--steps are PGD's: add --attack pgd, or leave them out.")
+        raise InputError("--steps only applies to PGD: add --attack pgd or remove --steps.")
     steps = STEPS if arguments.steps is None else arguments.steps
     means = Means(arguments.attack, arguments.epsilon, steps, arguments.target)
     set_up()
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     for trial in trials:
         answers = trial.row.before[0], trial.row.after[0], trial.unrounded
         before, after, unrounded = (f"{name} {score(probability)}" for name, probability in answers)
-        print(f"{trial.row.name}: {before} -> {after} (not rounded: {unrounded})")
+        print(f"{trial.row.name}: {before} -> {after} (before rounding: {unrounded})")
         if trial.target:
             name, first, then = trial.target
             print(f"{trial.row.name}: target {name} {score(first)} -> {score(then)}")

@@ -1,4 +1,4 @@
-"""The pictures that a command line names."""
+"""The image files named on the command line."""
 
 import os
 import sys
@@ -11,9 +11,10 @@ from carcls.errors import InputError, printable
 
 
 def files(named: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
-    """Each of `named`, and for a folder the images in and below it; then what cannot be read in a folder.
+    """The image files of `named`, and an error for each file in a folder that cannot be read.
 
-    Links are followed as in training. What a folder holds beside images is counted on stderr.
+    A folder stands for all images in and below it. Links are followed as in training. Other files in a folder
+    are skipped and counted on stderr.
     """
     found: list[Path] = []
     errors: list[InputError] = []
@@ -33,16 +34,16 @@ def files(named: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
         errors += unreadable
         left_out += others
     if left_out:
-        print(f"left out: {printable(summary(left_out))}", file=sys.stderr)
+        print(f"skipped: {printable(summary(left_out))}", file=sys.stderr)
     return found, errors
 
 
 def read(path: Path) -> bytes:
-    """The bytes of `path`. Raises InputError where it cannot be read, or is a folder without images."""
+    """The bytes of `path`. Raises InputError if it cannot be read or is a folder without images."""
     try:
         return path.read_bytes()
     except IsADirectoryError:
-        raise InputError(f"{path} holds no images.") from None
+        raise InputError(f"{path} contains no images: name an image or a folder of images.") from None
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -1,4 +1,4 @@
-"""`carcls predict`: the most probable classes of pictures, and where the model looked."""
+"""`carcls predict`: the most probable classes of images, and heat maps."""
 
 import argparse
 import csv
@@ -17,15 +17,15 @@ from carcls.cli.pictures import files, read
 from carcls.errors import InputError, explain, printable
 from carcls.files import UnixLines
 
-if TYPE_CHECKING:  # --help pays for neither
+if TYPE_CHECKING:  # --help needs neither
     import numpy as np
 
     from carcls.inference.classifier import Classifier
 
     Answer = list[tuple[str, float]]
 
-BATCH = 32  # images that are answered together
-QUALITY = 95  # of the JPEGs of heat
+BATCH = 32  # images per forward pass
+QUALITY = 95  # JPEG quality of heat maps
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,10 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _answers(
     classifier: "Classifier", paths: Sequence[Path], top: int, look: Path | None
 ) -> Iterator[tuple[Path, "Answer", str | None]]:
-    """Each of `paths` in turn with its `top` most probable classes, none where it cannot be read, and what
-    is wrong with it or None.
+    """Each of `paths` with its `top` most probable classes and an error message or None.
 
-    With `look`, a folder, it also gets a picture there of what spoke for the first class.
+    The classes are empty if the file cannot be read. `look` is a folder for a heat map of each image.
     """
 
     def prepare(path: Path) -> "np.ndarray | InputError":
@@ -91,9 +90,9 @@ def _answers(
 def _look(
     classifier: "Classifier", images: Mapping[Path, "np.ndarray"], names: list[str], folder: Path
 ) -> dict[Path, str]:
-    """Write folder/STEM.jpg for each of `images`; a stem that is there gets a number.
+    """Write the heat map of each of `images` to folder/STEM.jpg, with a number if that file exists.
 
-    Returns what is wrong with those that could not be written.
+    Returns the error messages of those that could not be written.
     """
     from carcls.files import write_bytes
     from carcls.imageset.images import encode

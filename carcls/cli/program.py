@@ -1,4 +1,4 @@
-"""The commands and their options; each command imports what it needs."""
+"""The commands and their options. Each command imports what it needs when it runs."""
 
 import argparse
 import io
@@ -19,7 +19,7 @@ from carcls.results.settings import preset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that `arguments` (None: the program's own) name."""
+    """Run the command in `arguments` (default: sys.argv)."""
     set_up_matplotlib()
     with reported():
         _check_streams()
@@ -27,28 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             parsed.run(parsed)
             sys.stdout.flush()
-        except BrokenPipeError:  # `carcls predict ... | head` has seen enough
+        except BrokenPipeError:  # the reader has ended, as in `carcls predict ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_streams() -> None:
     """Make both output streams usable. Raises InputError when standard output is closed."""
-    if sys.stderr is None:  # closed, which tqdm cannot work with
+    if sys.stderr is None:  # closed: tqdm would fail
         sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise InputError("Standard output is closed: redirect it to a file or to /dev/null.")
-    # not another stream that a caller has put there
+    # do not replace a stream that the caller set, such as pytest's
     if sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
             encoding=sys.stdout.encoding,
-            errors="backslashreplace",  # names have letters that a terminal may lack
+            errors="backslashreplace",  # a name may have characters that the encoding lacks
             line_buffering=sys.stdout.line_buffering,
         )
 
 
 class _Output(io.FileIO):
-    """Standard output, whose errors name it."""
+    """Standard output. Its errors contain its name."""
 
     def write(self, data: Any) -> int:
         with naming(Path("standard output")):
@@ -235,4 +235,4 @@ def _web(arguments: argparse.Namespace) -> None:
 def _need(extra: str, *modules: str) -> None:
     for module in modules:
         if find_spec(module) is None:
-            raise InputError(f"This takes the package {module}: run `pip install 'carcls[{extra}]'`.")
+            raise InputError(f"This command needs the package {module}: run `pip install 'carcls[{extra}]'`.")

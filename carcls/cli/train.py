@@ -1,4 +1,4 @@
-"""`carcls train` and `carcls evaluate`: a folder of classes as a model, and a model on such a folder."""
+"""`carcls train` and `carcls evaluate`: train a model on class folders, and score a model on others."""
 
 import argparse
 import logging
@@ -17,7 +17,7 @@ from carcls.results import folder as files
 
 log = logging.getLogger(__name__)
 
-OPTIONS = {  # of the command line and what they are in params; the others are reached by --set
+OPTIONS = {  # command-line options and their keys in params; --set changes all other keys
     "arch": "model.arch",
     "weights": "weights",
     "pretrained": "pretrained",
@@ -47,17 +47,17 @@ def train(arguments: argparse.Namespace) -> None:
             train(folder, log.info)
     except KeyboardInterrupt:
         name = folder.relative_to(files.RESULTS)
-        print(f"\nstopped; `carcls train --resume {name}` goes on", file=sys.stderr)
+        print(f"\nstopped; `carcls train --resume {name}` continues", file=sys.stderr)
         raise
     metrics = files.read_metrics(folder)
     print(
         f"{folder / files.MODEL}: F1 {metrics['test_f1']:.4f} and accuracy {metrics['test_accuracy']:.4f} "
-        f"on the test set, F1 {metrics['fgsm_f1']:.4f} under attack\n{folder / files.REPORT} has the rest"
+        f"on the test set, F1 {metrics['fgsm_f1']:.4f} under attack\nreport: {folder / files.REPORT}"
     )
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
-    """The results folder of a training that starts, or of one that goes on."""
+    """The results folder of a new training, or of the one to resume."""
     from carcls.results.settings import lay_over
 
     asked = {key: value for name, key in OPTIONS.items() if (value := getattr(arguments, name)) is not None}
@@ -65,11 +65,11 @@ def _folder(arguments: argparse.Namespace) -> Path:
     if arguments.resume:
         if arguments.folder or arguments.name or asked:
             raise InputError(
-                "--resume goes on with what was asked for then: it takes no folder and no option."
+                "--resume continues with the settings of that training: remove FOLDER and all other options."
             )
         return files.begun(arguments.resume)
     if not arguments.folder:
-        raise InputError("Name the folder that holds a folder of images for each class, or --resume NAME.")
+        raise InputError("Name a folder with one folder of images per class, or use --resume NAME.")
     settings = lay_over(arguments.folder, asked, ORIGIN)
     if arguments.name:
         folder = files.new(arguments.name)
@@ -80,11 +80,11 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 @contextmanager
 def _told(*handlers: logging.Handler) -> Iterator[None]:
-    """Inside, what carcls says goes to the terminal and to `handlers`."""
+    """Inside, log messages of carcls go to the terminal and to `handlers`."""
     library = logging.getLogger("carcls")
     heard = [logging.StreamHandler(), *handlers]
     library.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a log that cannot be written stops nothing and has no traceback
+    logging.raiseExceptions = False  # no traceback if the log cannot be written
     for handler in heard:
         library.addHandler(handler)
     try:
@@ -92,17 +92,17 @@ def _told(*handlers: logging.Handler) -> Iterator[None]:
     finally:
         for handler in heard:
             library.removeHandler(handler)
-            with suppress(OSError):  # the disk is full, which what the log is about says
+            with suppress(OSError):  # a full disk, which the training itself reports
                 handler.close()
 
 
 def pairs(texts: list[str]) -> dict[str, Any]:
-    """KEY=VALUE texts as a mapping, VALUE read as YAML has it, and 1e-3 as the number it is."""
+    """KEY=VALUE texts as a mapping. VALUE is read as YAML; unlike in YAML, 1e-3 is a number."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
-            raise InputError(f"--set {text}: write KEY=VALUE, such as train.weight_decay=0.05.")
+            raise InputError(f"--set {text} has no =: write KEY=VALUE, such as train.weight_decay=0.05.")
         try:
             found[key] = float(value) if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value) else yaml.safe_load(value)
         except yaml.YAMLError:
@@ -121,4 +121,4 @@ def evaluate(arguments: argparse.Namespace) -> None:
         metrics = evaluate(arguments.model, arguments.folder, folder, pairs(arguments.set), log.info)
     for key, value in metrics.items():
         print(f"{key.removeprefix('test_'):12}  {value:.4f}")
-    print(f"{folder / files.REPORT} has the rest")
+    print(f"report: {folder / files.REPORT}")

@@ -1,7 +1,7 @@
 """The nine operations of the paper (section 3) and the class balancing that uses them.
 
-What a copy is made of follows from the seed, its split, its class and its number in the class alone, so
-the same bytes come from any number of processes and a new class changes no other.
+The seed, the split, the class and the number in the class determine each copy. So any number of processes
+gives the same bytes, and a new class changes no other class.
 """
 
 from collections import Counter
@@ -27,17 +27,17 @@ from carcls.errors import InputError
 from carcls.imageset import archive, images
 
 COLUMNS = ("label", "class", "source", "operations")
-SMALL = 200_000_000  # pixels written that one process makes in about the time it takes to start others
-ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # of the channels, less RGB, which would shuffle nothing
-# 256 equally likely values that follow the normal distribution up to 2.9 standard deviations, as grey levels:
-# a random byte and this table make noise many times as fast as a generator of normal numbers.
+SMALL = 200_000_000  # pixels: one process writes them in about the time that starting others takes
+ORDERS = ("RBG", "GRB", "GBR", "BRG", "BGR")  # all orders of the channels except RGB, which changes nothing
+# 256 equally likely grey levels that follow the normal distribution up to 2.9 standard deviations. A random
+# byte and this table generate noise many times as fast as a generator of normal numbers.
 NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
 NORMAL = np.rint(127.5 * (1 + NORMAL / NORMAL.max())).astype(np.uint8)
 NORMAL_MEAN, NORMAL_STD = float(NORMAL.mean()), float(NORMAL.std())
 
 
 class Operation(NamedTuple):
-    """One operation with its drawn strengths; its text is what the csv says, as `rotate(degrees=-7.31)`."""
+    """One operation with its strengths. str() gives its text in the csv, such as `rotate(degrees=-7.31)`."""
 
     name: str
     strengths: dict[str, float | int | str] = {}
@@ -72,17 +72,17 @@ def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
     top, left = ceil((diagonal - height) / 2), ceil((diagonal - width) / 2)
     matrix = cv2.getRotationMatrix2D((left + (width - 1) / 2, top + (height - 1) / 2), degrees, 1)
     matrix[:, 2] -= left, top
-    # OpenCV turns four channels in 0.6 of the time of three, and a margin is quicker than a mirrored border
+    # OpenCV rotates four channels in 0.6 of the time of three; a margin is faster than a mirrored border
     four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     four = cv2.copyMakeBorder(four, top, top, left, left, cv2.BORDER_REFLECT_101)
     return cv2.cvtColor(cv2.warpAffine(four, matrix, (width, height)), cv2.COLOR_RGBA2RGB)
 
 
 def rgb_shift(image: np.ndarray, red: int, green: int, blue: int) -> np.ndarray:
-    """Grey levels of 255 added to each channel."""
+    """Add grey levels, of 255, to each channel."""
     shifts = (red, green, blue)
     brighter = cv2.add(image, np.array([*(max(shift, 0) for shift in shifts), 0], float))
-    # a negative number would make OpenCV leave uint8 and take three times as long
+    # with negative numbers, OpenCV does not compute in uint8 and takes three times as long
     return cv2.subtract(brighter, np.array([*(max(-shift, 0) for shift in shifts), 0], float))
 
 
@@ -110,7 +110,7 @@ def blur(image: np.ndarray, kernel: int) -> np.ndarray:
     return cv2.blur(image, (kernel, kernel))
 
 
-# In the paper's order, in which several are applied too: a shuffle after grayscale would do nothing.
+# In the paper's order. Combined operations use it too: a shuffle after grayscale would do nothing.
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     function.__name__: function
     for function in (
@@ -136,7 +136,7 @@ def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
 
 
 class Class(NamedTuple):
-    """What the copies of a class follow from: `originals` images are to become `wanted` (None: no copies)."""
+    """What determines the copies of a class: `originals` images become `wanted` images (None: no copies)."""
 
     seed: int
     split: str
@@ -146,12 +146,12 @@ class Class(NamedTuple):
 
 
 def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Operation, ...]]:
-    """The copies of a class's `original`-th image, each the operations to apply, in this order.
+    """The copies of the `original`-th image of a class: for each, the operations to apply, in order.
 
-    Copies go round the originals. Each of the first nine rounds applies one operation, so that every
-    original has had all nine before any is combined; each nine after that combine one operation more. Two
-    copies of an original differ in their operations until round 73, from where on all nine are applied and
-    strengths alone differ.
+    Each round makes one copy per original. Rounds 1 to 9 apply one operation each, so that every original
+    gets all nine. Rounds 10 to 18 combine two operations, the next nine three, and so on. Up to round 72,
+    two copies of an original differ in their operations. From round 73 on, all nine are applied, with
+    different strengths.
     """
     copies = []
     for turn, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
@@ -164,7 +164,7 @@ def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Op
 
 @lru_cache(maxsize=32)
 def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[str, ...]]:
-    """All ways to take `count` operations, in an order drawn for the class."""
+    """All combinations of `count` operations, in a random order for the class."""
     ways = list(combinations(OPERATIONS, count))
     order = generator(seed, "order", split, class_name, count).permutation(len(ways))
     return [ways[i] for i in order]
@@ -173,8 +173,8 @@ def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[s
 def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Operation:
     """The operation `name` with strengths drawn uniformly from the ranges of `settings`.
 
-    Strengths that would change no grey level, such as a gamma of 1.001, are drawn again: a copy is not to
-    equal its original. Ranges that hold nothing else are obeyed.
+    Strengths that would change no grey level, such as a gamma of 1.001, are drawn again, so that a copy
+    differs from its original. If a range contains only such strengths, it is used as it is.
     """
     for _ in range(20):
         strengths = _strengths(name, settings, rng)
@@ -184,12 +184,12 @@ def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Op
 
 
 def _changes_a_grey(name: str, strengths: dict) -> bool:
-    """Whether one of the 256 grey levels comes out as another; at most half a level is lost in rounding."""
+    """Whether the operation changes one of the 256 grey levels, with rounding of up to half a level."""
     match name:
-        case "brightness_contrast":  # changes black or white most
+        case "brightness_contrast":  # the largest change is at black or white
             black = strengths["brightness"]
             return max(abs(black), abs(black + strengths["contrast"])) > 0.5 / 255
-        case "gamma":  # changes 1 / e most, by (exponent - 1) / e
+        case "gamma":  # the largest change is at 1 / e, by (exponent - 1) / e
             return abs(strengths["exponent"] - 1) > e * 0.5 / 255
         case "rgb_shift":
             return any(strengths.values())
@@ -199,7 +199,7 @@ def _changes_a_grey(name: str, strengths: dict) -> bool:
 def _strengths(
     name: str, settings: params.Operations, rng: np.random.Generator
 ) -> dict[str, float | int | str]:
-    """Rounded to what the csv shows, so that the csv tells the whole operation."""
+    """Random strengths, rounded as in the csv, so that the csv describes the operation exactly."""
 
     def uniform(low: float, high: float) -> float:
         return round(float(rng.uniform(low, high)), 4)
@@ -233,7 +233,7 @@ def _strengths(
 
 
 class Source(NamedTuple):
-    """An original: the `number`-th of its class, stored in the set as `stem`.jpg and its copies beside it."""
+    """An original, the `number`-th of its class. The set stores it as `stem`.jpg, followed by its copies."""
 
     name: str
     label: int
@@ -245,7 +245,7 @@ class Source(NamedTuple):
 
 
 class Made(NamedTuple):
-    """An image of a set, as ArchiveWriter.add takes it."""
+    """An encoded image of a set: the arguments of ArchiveWriter.add."""
 
     name: str
     data: bytes
@@ -264,13 +264,13 @@ def build(
 ) -> None:
     """Write folder/{train,val,test}.tar, each with its csv, from the originals in `raw`.
 
-    `split` has the columns name, label, class and split, one row an image of `raw`. Every original is kept,
-    rescaled to image_size x image_size. In train and val each class gets copies until it has
-    settings.per_class images (None: no copies); a copy stays in its original's set. The csv's columns are
+    `split` has the columns name, label, class and split, with one row per image of `raw`. Every original is
+    kept, rescaled to image_size x image_size. In train and val, each class gets copies until it has
+    settings.per_class images (None: no copies). A copy is in the set of its original. The csv has the columns
     name, label, class, source (the name in `raw`), operations ("" for an original), offset and size.
 
-    `workers` processes share the work (None: one a core, or this one alone where there is little to do).
-    All files appear together at the end or none does. Raises InputError where an image is missing or damaged.
+    `workers` processes share the work (None: one per core, or only this one for a small set). The files are
+    created together at the end, or not at all. Raises InputError if an image is missing or damaged.
     """
     rows = _located(split, raw)
     wanted = {"train": settings.per_class.train, "val": settings.per_class.val, "test": None}
@@ -292,7 +292,7 @@ def build(
 def _write(
     writer: archive.ArchiveWriter, made: Iterable[Sequence[Made]], bar: tqdm
 ) -> tuple[Counter[str], list[str]]:
-    """Write what was made of each source. Returns the images of each class, and the sources of originals."""
+    """Write the images of each source. Returns the images per class and the names of the originals."""
     sizes: Counter[str] = Counter()
     kept: list[str] = []
     for of_source in made:
@@ -311,19 +311,21 @@ def _located(split: pd.DataFrame, raw: Path) -> pd.DataFrame:
     rows = split.merge(index, on="name")
     if len(rows) < len(split):
         missing = min(set(split["name"]) - set(index["name"]))
-        raise InputError(f"{raw} does not hold {missing}; `dvc repro -f split` makes the split anew.")
+        raise InputError(
+            f"{raw} does not contain {missing}: run `dvc repro -f split` to create the split again."
+        )
     return rows
 
 
 def _class_sizes(originals: pd.DataFrame, wanted: int | None) -> pd.Series:
-    """How many images each class is to have in a set, by its name."""
+    """The number of images that each class gets in a set, by class name."""
     return originals["class"].value_counts().clip(lower=wanted)
 
 
 def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str) -> Iterator[Source]:
-    """The sources of one set in the order of their names in it."""
+    """The sources of one set, in the order of their names in the set."""
     folders = {name: name.replace("/", "-") for name in originals["class"].unique()}
-    numbers: Counter[str] = Counter()  # of a folder, not of a class: A/B and A-B share one
+    numbers: Counter[str] = Counter()  # per folder, because the classes A/B and A-B share one
     members = dict(iter(originals.sort_values("name").groupby("class")))
     for class_name in sorted(folders, key=lambda name: (folders[name] + "/", name)):
         folder = folders[class_name]
@@ -335,7 +337,7 @@ def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str)
 
 
 def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) -> list[Made]:
-    """The original and the copies of `source`, in order of their names."""
+    """The original and the copies of `source`, in the order of their names."""
     with archive.ArchiveReader(raw) as reader:
         original = images.decode(reader.read(source.offset, source.size), source.name)
     original = images.resize(original, image_size)
@@ -352,8 +354,8 @@ def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) 
 
 
 def _check(sizes: Counter, kept: list[str], originals: pd.DataFrame, wanted: int | None) -> None:
-    """Every original is there once, and every class has the images it was to get."""
+    """Check that each original is in the set once and each class has the expected number of images."""
     if sorted(kept) != sorted(originals["name"]):
-        raise RuntimeError("the image set does not hold each original once")
+        raise RuntimeError("the image set does not contain each original exactly once")
     if sizes != _class_sizes(originals, wanted).to_dict():
-        raise RuntimeError("a class of the image set does not hold the images it was to get")
+        raise RuntimeError("a class of the image set does not have the expected number of images")

@@ -1,4 +1,4 @@
-"""The raw image set: every photograph of the chosen source, checked, in one archive."""
+"""The raw image set: all photographs of the source, checked, in one archive."""
 
 import hashlib
 import logging
@@ -13,17 +13,17 @@ from carcls.errors import InputError
 from carcls.imageset import archive
 from carcls.imageset.images import decode, fingerprint
 
-WAY_OUT = "Mend or remove it, or set data.skip_unreadable to true to leave such files out."
+FIX = "Repair or remove it, or set data.skip_unreadable to true to skip such files."
 
 log = logging.getLogger(__name__)
 
 
 def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
-    """Write the archive `raw` with all photographs of `source`, each decoded once to know that it can be.
+    """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
-    The csv has name, label, class, split (the source's own), sha256, fingerprint (see images), offset, size.
-    What the source left out, and with `skip_unreadable` what is damaged, is logged and returned. Raises
-    InputError for a damaged photograph otherwise, and for a class that has none left.
+    The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images),
+    offset and size. Returns and logs the files that the source skipped and, with `skip_unreadable`, damaged
+    photographs. Raises InputError for a damaged photograph otherwise, and for a class without photographs.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
@@ -34,8 +34,8 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
                 if not skip_unreadable:
-                    raise InputError(f"{error} {WAY_OUT}") from None
-                log.warning("left out: %s", error)
+                    raise InputError(f"{error} {FIX}") from None
+                log.warning("skipped: %s", error)
                 left_out.append(LeftOut("unreadable", photograph.name))
                 continue
             counts[photograph.class_name] += 1
@@ -51,8 +51,8 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
         for class_name in source.classes:
             if not counts[class_name]:
                 raise InputError(
-                    f"The class {class_name!r} has no readable image: mend or remove its folder."
+                    f"The class {class_name!r} has no readable image: repair or remove its folder."
                 )
     if left_out:
-        log.warning("left out: %s", summary(left_out))
+        log.warning("skipped: %s", summary(left_out))
     return left_out

@@ -1,4 +1,4 @@
-"""The same picture twice: in two splits, under two classes, or rescaled and recompressed."""
+"""Duplicates in two splits or under two classes, and near-duplicates (rescaled or recompressed)."""
 
 from itertools import combinations
 
@@ -7,12 +7,12 @@ import pandas as pd
 
 COLUMNS = ("kind", "name", "class", "split", "other", "other_class", "other_split", "left_out")
 CONTRADICTING, SHARED, NEAR = "under two classes", "in two splits", "near copy"
-NEAR_BITS = 10  # of 144: of 3,000 cars, all copies at two thirds of the size and quality 60 lay within 8
-BLOCK = 128  # rows compared at a time
+NEAR_BITS = 10  # of 144; copies of 3,000 cars at 2/3 of the size and JPEG quality 60 differ in at most 8
+BLOCK = 128  # rows that are compared at a time, to limit memory
 
 
 def contradicting(rows: pd.DataFrame) -> pd.DataFrame:
-    """The pictures of `rows` (name, class, split, sha256) under two classes, beside the first of another."""
+    """Images in `rows` (name, class, split, sha256) of two classes, with the first image of another class."""
     classes = rows.groupby("sha256")["class"].transform("nunique")
     doubtful = rows[classes > 1]
     pairs = doubtful.merge(doubtful, on="sha256", suffixes=("", "_other"))
@@ -21,7 +21,7 @@ def contradicting(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared(rows: pd.DataFrame) -> pd.DataFrame:
-    """The pictures of `rows` that another split has, too: test is kept before val before train."""
+    """Images of `rows` that also are in another split. Test has priority over val, and val over train."""
     order = rows["split"].map({"test": 0, "val": 1, "train": 2})
     first = rows.loc[order.sort_values(kind="stable").index].drop_duplicates("sha256")
     pairs = rows.merge(first, on="sha256", suffixes=("", "_other"))
@@ -30,10 +30,10 @@ def shared(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def near(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each picture with the one of each later split that it looks most like, where they look alike.
+    """Near-duplicates: each image with the most similar image of each later split.
 
-    Their `fingerprint`s differ in NEAR_BITS at most, their bytes too. `rows` has columns sha256 and
-    fingerprint as well.
+    Their `fingerprint`s differ in at most NEAR_BITS bits, and their bytes differ. `rows` also has the columns
+    sha256 and fingerprint.
     """
     found: list[tuple[int, int]] = []
     prints = _packed(rows["fingerprint"])

@@ -1,4 +1,4 @@
-"""Who is train, val and test."""
+"""Assign photographs to train, val and test."""
 
 import logging
 
@@ -10,7 +10,7 @@ from carcls.errors import InputError
 from carcls.params import Split
 
 SPLITS = ("train", "val", "test")
-NAMED = 5  # copies that a line names
+NAMED = 5  # duplicates that a log line names
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,14 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     is None, there is no val set, and a source's own trains. Which ones
     depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
 
-    The second table, of `copies.COLUMNS`, has every picture that is there twice. One of two splits leaves
-    training, one under two classes is neither trained nor validated on; near copies are only listed.
-    Raises InputError for a class too small to split, for a missing test set where `settings.test` is null,
-    for a class whose every training photograph was such a copy, and for the first copy where
+    The second table, with the columns `copies.COLUMNS`, lists all duplicates. A duplicate in two splits is
+    removed from training, one under two classes from train and val. Near-duplicates are only listed.
+    Raises InputError for a class that is too small to split, for a missing test set if `settings.test` is
+    None, for a class whose training photographs all are duplicates, and for the first duplicate if
     `settings.drop_duplicates` is false.
     """
     if raw["class"].nunique() < 2:
-        raise InputError(f"All images are of the class {raw['class'].iloc[0]!r}; it takes two to tell apart.")
+        raise InputError(f"All images have the class {raw['class'].iloc[0]!r}: add images of a second class.")
     contradicting = copies.contradicting(raw)
     rows = _without(raw, contradicting, settings.drop_duplicates)
     training = ["", "val"] if settings.val is None else [""]
@@ -38,7 +38,7 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     if not (rows["split"] == "test").any():
         if settings.test is None:
             raise InputError(
-                "The data has no test set: set split.test to the share of each class that becomes one."
+                "The data has no test set: set split.test to the share of each class to test on."
             )
         rows = _take(rows, "test", settings.test, seed)
     if settings.val is not None and not (rows["split"] == "val").any():
@@ -47,7 +47,7 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     rows = _without(rows, shared, settings.drop_duplicates)
     near = copies.near(rows)
     if len(near):
-        log.info("%d near copies across splits are listed in the report", len(near))
+        log.info("%d near-duplicates in different splits are listed in the report", len(near))
     found = [part for part in (contradicting, shared, near) if len(part)]
     table = pd.concat(found, ignore_index=True) if found else near
     _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
@@ -55,15 +55,15 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
 
 
 def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFrame:
-    """`rows` with `share` of each class's train photographs moved to `split`: one at least, never all."""
+    """`rows` with `share` of each class's train photographs moved to `split`: at least one, never all."""
     train = rows[rows["split"] == "train"]
     taken = []
     for class_name, members in train.groupby("class"):
         contents = members["sha256"].unique()
         if len(contents) < 2:
             raise InputError(
-                f"The class {class_name!r} has too few different images to take some for {split}: "
-                "add some or remove the class."
+                f"The class {class_name!r} has too few different images to use some for {split}: "
+                "add images or remove the class."
             )
         count = min(max(1, round(share * len(contents))), len(contents) - 1)
         chosen = generator(seed, split, class_name).permutation(contents)[:count]
@@ -72,22 +72,22 @@ def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFra
 
 
 def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFrame:
-    """`rows` less those that `table` leaves out, which are logged; if not `drop`, the first is an error."""
+    """`rows` without those that `table` leaves out. Logs them or, without `drop`, raises InputError."""
     if table.empty:
         return rows
     first = table.iloc[0]
     if not drop:
         raise InputError(
             f"{first['name']} and {first['other']} are the same image, {first['kind']}: remove one, or set "
-            f"split.drop_duplicates to true to leave such copies out of training ({len(table)} in all)."
+            f"split.drop_duplicates to true to remove such duplicates from training ({len(table)} in all)."
         )
     named = [f"{row['name']} = {row['other']}" for row in table.head(NAMED).to_dict("records")]
     if len(table) > NAMED:
         named.append(f"{len(table) - NAMED} more")
     left_out, kind = table["left_out"], first["kind"]
     log.warning(
-        "%d images are there %s, %d of them left out of training: %s",
-        len(table), kind, left_out.sum(), ", ".join(named),
+        "duplicates %s: %d, %d of them removed from training: %s",
+        kind, len(table), left_out.sum(), ", ".join(named),
     )  # fmt: skip
     return rows[~rows["name"].isin(table.loc[left_out, "name"])]
 
@@ -106,7 +106,7 @@ def _check_classes(
             if len(lost):
                 row = lost.iloc[0]
                 example = f"{row['name']} = {row['other']}"
-                why = f", since {len(lost)} are the same image {row['kind']} (as {example})"
+                why = f", since {len(lost)} are the same image {row['kind']} (for example {example})"
             raise InputError(
                 f"The class {class_name!r} has no image in {split}{why}: add some or remove the class."
             )

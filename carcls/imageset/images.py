@@ -1,4 +1,4 @@
-"""One image: bytes to upright RGB pixels and back."""
+"""Decode image files to upright RGB pixels, and encode pixels as JPEG."""
 
 import io
 import zlib
@@ -29,7 +29,7 @@ OTHER_SUFFIXES = {
     ".pnm",
 }
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
-SUFFIXES = frozenset(JPEG_SUFFIXES | OTHER_SUFFIXES)  # of what is read without an extra
+SUFFIXES = frozenset(JPEG_SUFFIXES | OTHER_SUFFIXES)  # readable without the extra heic
 FORMATS: tuple[str, ...] = (
     "PNG",
     "WEBP",
@@ -39,34 +39,34 @@ FORMATS: tuple[str, ...] = (
     "TIFF",
     "AVIF",
     "PPM",
-)  # of Pillow's; JPEG is read without it
+)  # names of Pillow; JPEG is decoded without Pillow
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-NEEDS_HEIC = "HEIC is read with the package pillow-heif: run `pip install 'carcls[heic]'`"
+NEEDS_HEIC = "HEIC needs the package pillow-heif: run `pip install 'carcls[heic]'`"
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM, HEIC"
-MAX_PIXELS = 250_000_000  # a 50,000 x 50,000 bomb must not get past; the largest telephones make 200 million
-ORIENTATION = 0x0112  # EXIF's tag
+MAX_PIXELS = 250_000_000  # rejects decompression bombs; the largest phone cameras have 200 million pixels
+ORIENTATION = 0x0112  # EXIF tag
 XMP_ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
 PNG_XMP = b"XML:com.adobe.xmp\0"  # starts the iTXt chunk that holds the XMP
 GIF_XMP = b"XMP DataXMP"  # starts the application extension that holds the XMP
 MAX_XMP = 2**24  # bytes of decompressed XMP that are searched
-HASH_SIZE = 12  # of a side of `fingerprint`, in bits
+HASH_SIZE = 12  # `fingerprint` has HASH_SIZE ** 2 bits
 
 
 def suffixes() -> frozenset[str]:
-    """The suffixes, in lower case, of the files that are read here: HEIC's only with its extra."""
+    """The suffixes of readable files, in lower case. HEIC needs its extra."""
     return SUFFIXES | HEIC_SUFFIXES if find_spec("pillow_heif") else SUFFIXES
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """The image in `data` as uint8 RGB of shape (height, width, 3), turned upright.
+    """The image in `data` as uint8 RGB of shape (height, width, 3), upright.
 
-    The orientation is the one in EXIF, or the one in XMP if EXIF has none, as in Pillow's exif_transpose.
-    JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM and, with the extra heic, HEIC in any colour mode, told by its
-    content; the first picture of several; transparency is laid over white. What is odd beside the pixels,
-    such as broken EXIF, is passed over. Raises InputError, naming `name`, when it is none of these, damaged
-    in any part, truncated or over MAX_PIXELS.
+    The orientation is from EXIF, or from XMP if EXIF has none, as in Pillow's exif_transpose. The format is
+    JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, PPM or, with the extra heic, HEIC in any colour mode. The content
+    determines it, not the name. A file with several images gives the first. Transparent pixels are blended
+    with white. Damage outside the pixels, such as broken EXIF, is ignored. Raises InputError with `name` if
+    the format is unknown, or the image is damaged, truncated or over MAX_PIXELS.
     """
     try:
         if data.startswith(b"\xff\xd8\xff"):
@@ -82,18 +82,20 @@ def decode(data: bytes, name: str) -> np.ndarray:
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not an image this reads ({READ}), or damaged at its start.") from None
+        raise InputError(f"{name}: not a supported image ({READ}), or damaged at its start.") from None
     except MemoryError:
-        raise InputError(f"{name}: the image is too large for this machine's memory; shrink it.") from None
-    except Exception as error:  # decoders meet damage with a dozen kinds of exception
+        raise InputError(
+            f"{name}: the image is too large for the memory of this machine; shrink it."
+        ) from None
+    except Exception as error:  # decoders raise a dozen types of exceptions for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: the image is damaged or truncated ({reason}).") from None
 
 
 def imdecode(data: bytes) -> np.ndarray:
-    """The JPEG in `data` as uint8 RGB, taken as it lies. Raises ValueError when it is none or damaged.
+    """The JPEG in `data` as uint8 RGB, without rotation. Raises ValueError if it is not a JPEG or damaged.
 
-    libjpeg makes something of any damage and warns; unlike Pillow and OpenCV, this takes the warning.
+    libjpeg decodes damaged files with a warning. Unlike Pillow and OpenCV, simplejpeg raises that warning.
     """
     return simplejpeg.decode_jpeg(data, "RGB")
 
@@ -107,9 +109,11 @@ def _jpeg(data: bytes) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
                 _add_xmp_orientation(header, data)
                 return _turned(image, header)
-        except Exception:  # what it says of itself may be broken; its pixels are not
+        except Exception:  # the metadata is broken, but the pixels are not
             return image
-    simplejpeg.decode_jpeg(data, "CMYK")  # finds damage; for the colours Pillow knows what Adobe inverts
+    simplejpeg.decode_jpeg(
+        data, "CMYK"
+    )  # detects damage; Pillow converts, because it knows Adobe's inversion
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as inks:
         _add_xmp_orientation(inks, data)
         return _turned(np.asarray(inks.convert("RGB")), inks)
@@ -129,20 +133,20 @@ def _register_heic() -> None:
 
 
 def _without_notes(data: bytes) -> bytes:
-    """A PNG without what is beside its pixels: Pillow refuses one for a long or damaged comment."""
+    """A PNG without comments: Pillow rejects a file with a long or damaged one."""
     if not data.startswith(PNG):
         return data
     kept = [PNG]
     for kind, chunk in _chunks(data):
         if kind in PNG_PIXELS or (kind == b"eXIf" and _is_sound(chunk)):
             kept.append(chunk)
-        elif not kind.isalpha():  # no chunk: the file is damaged, which Pillow is to find
+        elif not kind.isalpha():  # not a chunk: the file is damaged, and Pillow reports it
             return data
     return b"".join(kept)
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The type of each chunk, and all its bytes: length, type, content, checksum."""
+    """The type of each chunk and all its bytes: length, type, content and checksum."""
     start = len(PNG)
     while start < len(png):
         end = start + 12 + int.from_bytes(png[start : start + 4])
@@ -157,15 +161,16 @@ def _is_sound(chunk: bytes) -> bool:
 def _add_xmp_orientation(image: Image.Image, data: bytes) -> None:
     """Add the orientation in XMP to the EXIF of `image`, if EXIF has none.
 
-    Call it before the pixels are loaded: Pillow transposes a TIFF while it loads it. Pillow itself finds the
-    usual spelling in most formats, but not in a PNG without its notes, in a GIF, or in other valid XML.
+    Call it before the pixels are loaded, because Pillow transposes a TIFF while it loads it. Pillow itself
+    finds the usual spelling in most formats, but not in a PNG without comments, in a GIF, or in other valid
+    XML.
     """
-    with suppress(Exception):  # broken EXIF raises in the first call only; the second returns what was read
+    with suppress(Exception):  # broken EXIF raises only in the first call; the second returns what was read
         image.getexif()
     exif = image.getexif()
-    if ORIENTATION in exif or image.format == "HEIF":  # libheif has turned the pixels, whatever XMP says
+    if ORIENTATION in exif or image.format == "HEIF":  # libheif has already rotated the pixels
         return
-    with suppress(Exception):  # broken XMP: as many kinds as there are ways to break it
+    with suppress(Exception):  # broken XMP raises many types of exceptions
         orientation = _xmp_orientation(_xmp(image, data))
         if orientation:
             exif[ORIENTATION] = orientation
@@ -178,7 +183,7 @@ def _xmp(image: Image.Image, data: bytes) -> bytes:
     if image.format == "GIF":
         return data.partition(GIF_XMP)[2].partition(b"<?xpacket end")[0]
     xmp = image.info.get("xmp", b"")
-    return xmp.encode() if isinstance(xmp, str) else xmp  # text: a TIFF whose tag has the type ASCII
+    return xmp.encode() if isinstance(xmp, str) else xmp  # str from a TIFF tag of the type ASCII
 
 
 def _png_xmp(chunk: tuple[bytes, bytes]) -> bytes:
@@ -194,7 +199,7 @@ def _xmp_orientation(xmp: bytes) -> int | None:
     """tiff:Orientation as an attribute or an element. Raises ParseError for broken XML."""
     if not xmp:
         return None
-    from xml.etree import ElementTree  # few images have XMP and no orientation in EXIF
+    from xml.etree import ElementTree  # imported late: few images have XMP and no orientation in EXIF
 
     for element in ElementTree.fromstring(xmp.rstrip(b"\0 \n")).iter():
         value = element.text if element.tag == XMP_ORIENTATION else element.get(XMP_ORIENTATION)
@@ -204,12 +209,12 @@ def _xmp_orientation(xmp: bytes) -> int | None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits instead of scaling them
+    if image.mode.startswith("I"):  # Pillow's conversion clips 16-bit values instead of scaling them
         values = np.asarray(image)
-        deep = image.mode != "I" or values.max() > 255  # 32 bits may hold 8
+        deep = image.mode != "I" or values.max() > 255  # 32-bit images may contain 8-bit values
         return Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise InputError("its pixels are floating-point numbers; save it with 8 or 16 bits.")
+        raise InputError("the pixels are floating-point numbers; save it with 8 or 16 bits per channel.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -217,7 +222,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _turned(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """`pixels` as the orientation of `image` says they are to be seen."""
+    """`pixels` rotated and flipped according to the orientation of `image`."""
     match image.getexif().get(ORIENTATION):
         case 2:
             pixels = pixels[:, ::-1]
@@ -237,7 +242,7 @@ def _turned(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """`image` rescaled to (size, size, 3); its aspect ratio is not kept (the paper's protocol, section 3)."""
+    """`image` resized to (size, size, 3) without keeping the aspect ratio (section 3 of the paper)."""
     shrinks = min(image.shape[:2]) > size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
@@ -251,11 +256,11 @@ def encode(image: np.ndarray, quality: int) -> bytes:
 
 
 def fingerprint(image: np.ndarray) -> str:
-    """What `image` (uint8 RGB) looks like in HASH_SIZE ** 2 bits, as hexadecimal digits: its perceptual hash.
+    """The perceptual hash of `image` (uint8 RGB): HASH_SIZE ** 2 bits as hexadecimal digits.
 
-    Rescaled or recompressed copies differ in few of them, other pictures in half.
+    Rescaled or recompressed copies differ in few bits, other images in about half of them.
     """
-    import imagehash  # for those who collect; a training and a prediction do without
+    import imagehash  # training and prediction do not need it
 
-    grey = cv2.cvtColor(resize(image, 64), cv2.COLOR_RGB2GRAY)  # by far quicker here than in Pillow
+    grey = cv2.cvtColor(resize(image, 64), cv2.COLOR_RGB2GRAY)  # much faster here than in Pillow
     return str(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIZE))

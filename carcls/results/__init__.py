@@ -1,8 +1,8 @@
-"""Models of the user's own photographs: from a folder of classes to a results folder.
+"""Train and evaluate single models on the user's own photographs.
 
 From the bottom up: a module imports only those before it.
 
-    settings       the options over the preset for photographs, as checked params
+    settings       the preset for photographs with the user's options, as checked params
     folder         the results folders: their names and what they hold
     known          photographs that the starting weights were trained on
     label_errors   possible label errors among the photographs

@@ -1,4 +1,4 @@
-"""A trained model on labelled photographs that it has not seen: its scores and a report."""
+"""Scores and a report of a trained model on labelled photographs that it has not seen."""
 
 import logging
 import shutil
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 def evaluate(
     path: Path, photographs: Path, folder: Path, options: Mapping[str, Any], tell: Callable[[str], None]
 ) -> dict[str, float]:
-    """The scores of the model `path` on the folder of classes `photographs`; `options` as in `lay_over`.
+    """The scores of the model `path` on the class folders in `photographs`; `options` as in `lay_over`.
 
-    If the folder has a test set of its own, only that counts. The images that the model was trained or chosen
-    on, listed in photographs.csv beside it, are left out. Leaves report.html, metrics.json and
-    predictions.csv in the results folder `folder`. Raises InputError for a class that the model does not
-    know, and as `collect`.
+    If the photographs have a test set, only that is used. Images on which the model was trained or selected,
+    according to photographs.csv beside it, are skipped. Writes report.html, metrics.json and predictions.csv
+    to the results folder `folder`. Raises InputError for a class that the model does not have, and like
+    `collect`.
     """
     info = read_info(path)
     settings = _settings(photographs, info, options)
@@ -59,14 +59,14 @@ def evaluate(
         write_json(folder / files.METRICS, metrics)
         files.keep(work, folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # it is new
+        shutil.rmtree(folder, ignore_errors=True)  # this call created it
         raise
     shutil.rmtree(work)
     return metrics
 
 
 def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) -> Params:
-    """The preset with `options`, and over both what is known of the model and its new photographs."""
+    """The preset, updated with `options`, then with the values of the model and its new photographs."""
     content = preset().model_dump()
     lay(content, options, "The options")
     content["data"] |= {
@@ -81,27 +81,29 @@ def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) ->
 
 
 def _label(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
-    """Write data/split.csv with the photographs that count as test images, labelled as the model does."""
+    """Write data/split.csv with the test images, labelled by the indices of the model's classes."""
     index = read_index(work / "data/raw.tar")
     if (index["split"] == "test").any():
         index = index[index["split"] == "test"]
-        log.info("%d images of its test set", len(index))
+        log.info("using the %d images of the test set", len(index))
     labels = {name: label for label, name in enumerate(info.classes)}
     unknown = sorted(set(index["class"]) - labels.keys())
     if unknown:
         raise InputError(
-            f"{settings.data.folder}: the model {path} does not know the class {unknown[0]!r} "
-            f"({len(unknown)} such in all): rename the folders as the model's classes, or remove them."
+            f"{settings.data.folder}: the model {path} does not have the class {unknown[0]!r} "
+            f"(unknown classes: {len(unknown)}): rename the folders to the model's classes, or remove them."
         )
     seen = _seen(path, index)
     if seen.any():
-        log.warning("left out: %d images that the model was trained or chosen on", seen.sum())
-        left_out = [LeftOut("trained on by the model", name) for name in index[seen]["name"]]
+        log.warning("skipped: %d images on which the model was trained or selected", seen.sum())
+        left_out = [LeftOut("used to train or select the model", name) for name in index[seen]["name"]]
         others = pd.read_csv(work / "data/left_out.csv", dtype=str, keep_default_na=False)
         write_csv(work / "data/left_out.csv", pd.concat([others, pd.DataFrame(left_out)]))
     index = index[~seen]
     if index.empty:
-        raise InputError(f"{settings.data.folder}: the model {path} was trained on all of these images.")
+        raise InputError(
+            f"{settings.data.folder}: the model {path} was trained or selected on all images: use others."
+        )
     split = index.assign(split="test", label=index["class"].map(labels))
     write_csv(work / "data/split.csv", split[["name", "label", "class", "split", "sha256"]])
 

@@ -1,4 +1,4 @@
-"""The results folders: one for each model of one's own photographs, below RESULTS where the program runs."""
+"""Results folders: one for each model of the user's photographs, in RESULTS of the working directory."""
 
 import json
 import os
@@ -22,9 +22,9 @@ METRICS = "metrics.json"
 HISTORY = "history.csv"
 PHOTOGRAPHS = "photographs.csv"  # name, label, class, split and sha256 of each
 LOG = "train.log"
-WORK = ".work"  # what is needed on the way, laid out as the project's own folder; gone at the end
-LOCK = ".lock"  # held while the folder is trained in; the system releases it when a process is killed
-KEPT = {  # of it, under these names
+WORK = ".work"  # intermediate files, laid out like the project folder; deleted at the end
+LOCK = ".lock"  # held during a training; the system releases it when the process is killed
+KEPT = {  # files of WORK that are kept, and their names
     "data/split.csv": PHOTOGRAPHS,
     "data/images/test.tar": "test.tar",  # the page offers its images as examples
     "data/images/test.csv": "test.csv",
@@ -35,22 +35,24 @@ KEPT = {  # of it, under these names
 
 
 def new(name: str) -> Path:
-    """`name` as a new folder below RESULTS; not made yet. Raises InputError when it is elsewhere or taken."""
+    """The path of a new folder `name` in RESULTS. Raises InputError if it is elsewhere or exists."""
     folder = RESULTS / name.strip()
     inside = folder.resolve()
     if RESULTS.resolve() not in inside.parents:
-        raise InputError(f"Results are written below {RESULTS.resolve()} only: {name!r} is not there.")
+        raise InputError(
+            f"The results folder {name!r} is not inside {RESULTS.resolve()}: choose another name."
+        )
     if any(part.startswith(".") for part in inside.relative_to(RESULTS.resolve()).parts):
         raise InputError(f"The results folder {name!r} would be hidden: choose a name without a leading dot.")
     if folder.exists():
-        raise InputError(f"{folder} exists: choose another results folder.")
+        raise InputError(f"{folder} already exists: choose another name.")
     return folder
 
 
 def free_name(stem: str) -> str:
-    """The first of STEM-1, STEM-2, ... that is no results folder.
+    """The first of STEM-1, STEM-2, ... that does not exist.
 
-    A long `stem` is cut, since file systems limit names to 255 bytes or fewer.
+    A long `stem` is truncated, because file systems limit names to 255 bytes or fewer.
     """
     stem = os.fsencode(stem)[:100].decode(errors="ignore")
     number = 1
@@ -60,22 +62,22 @@ def free_name(stem: str) -> str:
 
 
 def make(folder: Path) -> None:
-    """Make `folder`, which `new` gave. Raises InputError when another process was first."""
+    """Create `folder`, which `new` returned. Raises InputError if another process has created it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir()
     except FileExistsError:
-        raise InputError(f"{folder} exists: choose another results folder.") from None
+        raise InputError(f"{folder} already exists: choose another name.") from None
 
 
 def begin(folder: Path, settings: Params) -> None:
-    """`make` the folder for a training by `settings`."""
+    """`make` the folder of a training and save its `settings`."""
     make(folder)
     write_text(folder / PARAMS, yaml.safe_dump(settings.model_dump(), sort_keys=False))
 
 
 def begin_free(settings: Params) -> Path:
-    """`begin` the first free folder ARCH-NUMBER: processes that ask at the same time get one each."""
+    """`begin` the first free folder ARCH-NUMBER. Simultaneous processes get different folders."""
     while True:
         folder = RESULTS / free_name(settings.model.arch)
         try:
@@ -87,12 +89,12 @@ def begin_free(settings: Params) -> Path:
 
 @contextmanager
 def training(folder: Path) -> Iterator[None]:
-    """Inside, this process alone trains in `folder`; afterwards, WORK is gone.
+    """Inside, only this process trains in `folder`. Afterwards, WORK is deleted.
 
-    An error after a finished epoch leaves WORK, since the training can be resumed, and one of memory or disk
-    says how. Raises InputError when another process trains in `folder`, or the training there is finished.
+    After an error, WORK stays if an epoch has finished, so that the training can be resumed. A memory or disk
+    error then says how. Raises InputError if another process trains in `folder` or the training is finished.
     """
-    from filelock import FileLock, Timeout  # only a training pays for it
+    from filelock import FileLock, Timeout  # only a training needs it
 
     try:
         lock = FileLock(folder / LOCK, blocking=False).acquire()
@@ -102,10 +104,12 @@ def training(folder: Path) -> Iterator[None]:
         ) from None
     with lock:
         if (folder / REPORT).exists():
-            shutil.rmtree(folder / WORK, ignore_errors=True)  # of a process killed after the report was moved
+            shutil.rmtree(
+                folder / WORK, ignore_errors=True
+            )  # left by a process killed after it moved the report
             (folder / LOCK).unlink(missing_ok=True)
             raise InputError(
-                f"{folder} is finished, its report is {folder / REPORT}: train under another name."
+                f"{folder} is finished, its report is {folder / REPORT}: use another name to train again."
             )
         try:
             yield
@@ -133,18 +137,18 @@ def begun(name: str) -> Path:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether the training in `folder` has finished an epoch, after which a resumed training continues."""
+    """Whether the training in `folder` has finished an epoch, so that it can be resumed."""
     kept = (f"{CHECKPOINTS}/*.pt", "models/*.safetensors")
     return any(path for pattern in kept for path in (folder / WORK).glob(pattern))
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    """The scores in `folder`: of training, of the test set (test_*) and under attack (fgsm_*)."""
+    """The scores in `folder`: of training, on the test set (test_*) and under attack (fgsm_*)."""
     return json.loads((folder / METRICS).read_text())
 
 
 def keep(work: Path, folder: Path) -> None:
-    """Move what is kept of `work` into `folder`."""
+    """Move the files of KEPT from `work` to `folder`."""
     for path, name in KEPT.items():
         if (work / path).exists():
             os.replace(work / path, folder / name)
@@ -170,7 +174,7 @@ def find(name: str) -> list[Path]:
 
 
 def newest_first(paths: Iterable[Path]) -> list[Path]:
-    """`paths` by their modification time; those without one, such as a symlink to nothing, come last."""
+    """`paths` by modification time, newest first. Dangling symlinks, which have none, come last."""
 
     def key(path: Path) -> tuple[float, Path]:
         try:

@@ -1,4 +1,4 @@
-"""Possible label errors among the photographs of a results folder."""
+"""Find possible label errors in the photographs of a results folder."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from carcls.params import Params
 def label_errors(params: Params, root: Path) -> None:
     """Write plots/doubts.csv: `doubts` of the training and validation photographs, most suspicious first.
 
-    Their features are those of the backbone that the training started from, which has not seen the labels.
-    Columns split, name (in the archive), photograph, class, answer, given, doubt.
+    It uses features of the backbone from which the training started, because that has not seen the labels.
+    Columns: split, name (in the archive), photograph, class, answer, given, doubt.
     """
     rows, found = [], []
     device = resolve_device(params.train.device)

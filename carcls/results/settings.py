@@ -1,4 +1,4 @@
-"""What is asked for over the preset for photographs, as checked params."""
+"""The preset for photographs with the user's options, as checked params."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ TRAINED = {
 
 
 def preset() -> params.Params:
-    """What a training starts from where nothing else is asked for."""
+    """The default params of a training."""
     return params.load(PRESET)
 
 
 def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Params:
-    """The preset for the photographs of `folder`, with `options` over it.
+    """The preset for the photographs in `folder`, updated with `options`.
 
-    These are keys of params.yaml with dots, as train.epochs, and instead of a config its `pretrained`,
-    `frozen_layers` and `adversarial`. Raises InputError, its sentence starting with `origin`, where no
-    training can start so.
+    The keys of `options` are keys of params.yaml with dots, such as train.epochs. Instead of a config, they
+    may be `pretrained`, `frozen_layers` and `adversarial`. Raises InputError, whose message starts with
+    `origin`, if these settings are invalid.
     """
     count(folder)
     content = preset().model_dump()
@@ -43,39 +43,39 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     settings = params.check(content, origin)
     if settings.train.repeats > 1:
         raise InputError(
-            f"{origin}: train.repeats is {settings.train.repeats}, but a results folder has one model: train "
-            "others with another seed under other names."
+            f"{origin}: train.repeats is {settings.train.repeats}, but a results folder contains one model: "
+            "set it to 1, or train again with another seed and another name."
         )
     return settings
 
 
 def lay(content: dict, options: Mapping[str, Any], origin: str) -> None:
-    """Set the keys of `options`, with dots, in the params `content`. Raises InputError for one it lacks."""
+    """Set the keys of `options`, with dots, in the params `content`. Raises InputError for an unknown key."""
     for key, value in options.items():
         *above, last = key.split(".")
         section = content
         for name in above:
             section = section.get(name, {}) if isinstance(section, dict) else {}
         if not isinstance(section, dict) or last not in section:
-            raise InputError(f"{origin}: there is no key {key}; {PRESET} has all of them.")
+            raise InputError(f"{origin}: there is no key {key}; {PRESET} lists all keys.")
         section[last] = value
 
 
 def _config(pretrained: bool, frozen_layers: int, adversarial: dict | None) -> str:
-    """The study's name for such a configuration, or one like it."""
+    """The name of such a configuration in the study, or a similar name."""
     frozen = f"freeze{frozen_layers}" if frozen_layers else ""
     parts = ("" if pretrained else "scratch", frozen, "robust" if adversarial else "")
     return "_".join(filter(None, parts)) or "pretrained"
 
 
 def count(folder: str) -> tuple[list[str], int, str]:
-    """The classes of `folder`, how many images it has and what is left out, told from names alone.
+    """The classes of `folder`, its number of images and a summary of skipped files, from file names alone.
 
-    Raises InputError for what training would stop at: what `find_photographs` refuses, and a class with too
-    few images to have one in every split.
+    Raises InputError for what would stop a training: anything that `find_photographs` rejects, and a class
+    with fewer images than splits.
     """
     if not folder.strip():
-        raise InputError("Name the folder that holds a folder of images for each class.")
+        raise InputError("Name a folder with one folder of images per class.")
     try:
         rows, left_out = find_photographs(as_named(folder))
     except InputError as error:

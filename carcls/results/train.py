@@ -1,4 +1,4 @@
-"""From photographs to a results folder: the model, how good it is, and the report that says so."""
+"""Train a model on photographs, and test, attack and report it in its results folder."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
 
 
 def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], None], bar: type[tqdm]) -> None:
-    """The stages download to train."""
+    """Run the stages from download to train."""
     arch, config = settings.model.arch, settings.model.config
     tell("Reading the photographs")
     download(settings, work)
@@ -56,7 +56,7 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     keep_splits(settings, work)
     tell("Rescaling and augmenting the images")
     augment(settings, work)
-    (work / "data/raw.tar").unlink()  # as large as the photographs, and not read again
+    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
     if settings.configs[config].pretrained:
         tell("Fetching the pretrained weights")
         weights(settings, work, arch)
@@ -65,7 +65,7 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
 
 
 def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], None]) -> None:
-    """The stages evaluate, fgsm and report, and the label errors; the report, moved last, marks the end."""
+    """Run evaluate, fgsm, label errors and report. The report, moved last, marks the training as finished."""
     tell("Testing the model")
     evaluate(settings, work)
     tell("Attacking the model")

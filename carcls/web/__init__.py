@@ -1,21 +1,21 @@
-"""The web page: a thin face over the library, opened by `carcls web`.
+"""The web page: a thin user interface for the library, started by `carcls web`.
 
-From the ground up: a module imports only those before it.
+From the bottom up: a module imports only those before it.
 
-    gradio_private   what Gradio has no documented interface for
+    gradio_private   uses of undocumented interfaces of Gradio
     names            file and class names as text for HTML, JSON and URLs
-    html             the page's pieces of HTML
-    events           how its events reach their functions
+    html             HTML fragments of the page
+    events           options of the page's events
     records          scores and curves, read from files that may be damaged
     runs             trainings started on the page
-    worker           the process that does such a training
+    worker           the process of such a training
     models           the models that the page offers
-    train_tab        what to train, and how it goes
-    predict_tab      a picture and its most probable classes
-    attack_tab       that picture under an attack
-    compare_tab      the study's variants
-    app              the tabs as one page
-    server           the page on this machine
+    train_tab        settings and progress of a training
+    predict_tab      an image and its most probable classes
+    attack_tab       that image under an attack
+    compare_tab      results folders and the variants of the study
+    app              the page with its tabs
+    server           the server of the page, on this machine only
 """
 
 from carcls.web.gradio_private import keep_gradio_offline

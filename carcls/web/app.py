@@ -9,7 +9,7 @@ from carcls.web.runs import Runs
 
 
 def build(runs: Runs) -> gr.Blocks:
-    """The page over `runs`, its form filled in from the preset for photographs."""
+    """The page with the trainings `runs`. The preset for photographs fills in the form."""
     defaults = preset()
     with gr.Blocks(title="carcls", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown("# carcls")

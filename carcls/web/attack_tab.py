@@ -1,4 +1,4 @@
-"""The Attack tab: the picture of the Predict tab under an attack, the paper's Figure 5 with its options."""
+"""The Attack tab: the image of the Predict tab under an attack, drawn as in the paper's Figure 5."""
 
 from pathlib import Path
 
@@ -14,31 +14,31 @@ from carcls.web.events import QUIET
 from carcls.web.gradio_private import take_any_value
 from carcls.web.names import meant, shown
 
-EMPTY = html.note("Choose a model and a picture on the Predict tab first.")
-NOTHING = (None,) * 5  # in the place of pictures
+EMPTY = html.note("Choose a model and an image on the Predict tab first.")
+NOTHING = (None,) * 5  # instead of images
 KINDS = [(f"{ATTACKS[name].title}: {ATTACKS[name].description}", name) for name in ON_ONE_IMAGE]
-AWAY = ("any class but the answer", "")
+AWAY = ("any class except the prediction", "")
 
 
 def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, seed: int) -> None:
-    """Lay out the tab inside the current Blocks; `epsilon` is where its slider starts."""
+    """Add the tab to the current Blocks. `epsilon` is the initial value of its slider."""
     with gr.Row():
         kind = gr.Radio(KINDS, value="fgsm", label="Attack")
         with gr.Column(min_width=240) as aimed:
-            target = gr.Dropdown([AWAY], value="", label="Make it")
+            target = gr.Dropdown([AWAY], value="", label="Target class")
     with gr.Row():
-        label = "Epsilon: how far each pixel value of [0, 1] may move"
+        label = "Epsilon: largest change of a pixel value in [0, 1]"
         slider = gr.Slider(0, 0.1, epsilon, step=0.001, label=label, buttons=["reset"])
-        # in a column of its own, which is what gets hidden: see take_any_value
+        # hide its column, not the slider itself: see take_any_value
         with gr.Column(min_width=240, visible=False) as stepped:
             steps = gr.Slider(1, 50, STEPS, step=1, label="Steps", buttons=["reset"])
     for given in (target, slider, steps):
         take_any_value(given)
     with gr.Row():
-        pictures = [_image(label) for label in ("Original", "Up (white) or down (black)", "Attacked")]
+        pictures = [_image(label) for label in ("Original", "Noise: up (white) or down (black)", "Attacked")]
     told = gr.HTML(EMPTY)
     with gr.Row():
-        heats = [_image(f"What speaks for the first class {when}") for when in ("before", "after")]
+        heats = [_image(f"Heat map of the first class, {when}") for when in ("before", "after")]
     model.change(_targets, [model, target], target, **QUIET)
     kind.change(_options, kind, [stepped, aimed], **QUIET)
 
@@ -62,7 +62,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
 def _image(label: str) -> gr.Image:
     return gr.Image(
         label=label,
-        format="png",  # what is shown is what was answered, to the last bit
+        format="png",  # lossless: the displayed image is the classified one
         interactive=False,
         height=260,
         min_width=300,
@@ -72,13 +72,13 @@ def _image(label: str) -> gr.Image:
 
 
 def _targets(choice: str | None, chosen: str) -> gr.Dropdown:
-    """The classes that there are now; `chosen` stays chosen if it is one of them."""
+    """The current classes. `chosen` stays selected if it is one of them."""
     names = list(map(shown, models.classes(choice)))
     return gr.Dropdown([AWAY, *((name, name) for name in names)], value=chosen if chosen in names else "")
 
 
 def _options(kind: str) -> tuple[gr.Column, gr.Column]:
-    """Only what the attack has: steps, a target."""
+    """Show only the options of the attack `kind`: steps, target."""
     return gr.Column(visible=kind == "pgd"), gr.Column(visible=kind != "noise")
 
 

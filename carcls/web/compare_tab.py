@@ -1,4 +1,4 @@
-"""The Compare tab: results folders and the study's variants side by side, and the reports."""
+"""The Compare tab: results folders and the variants of the study, with their reports."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -25,19 +25,19 @@ TESTED: dict[str, tuple[str, type[records.Scores]]] = {
     "under FGSM": ("fgsm.json", records.Attacked),
 }
 RESTORE = "restore it, or delete the folder and train again"
-REPRODUCE = "`dvc repro` makes it again"
+REPRODUCE = "run `dvc repro` to create it again"
 T = TypeVar("T")
 
 
 def build() -> gr.HTML:
-    """Lay out the tab inside the current Blocks: what `show` is to fill."""
+    """Add the tab to the current Blocks. Returns the element that `show` fills."""
     return gr.HTML()
 
 
 def show() -> str:
-    """The models of results folders, then the study's variants with what `_study` shows.
+    """The models of the results folders, then the study.
 
-    A file that is missing, damaged or of another version is named; everything else is shown.
+    Files that are missing, damaged or of another version are named. Everything else is shown.
     """
     problems: list[str] = []
     own = [_own(path, problems) for path in files.reports()]
@@ -49,7 +49,7 @@ def show() -> str:
 
 
 def _own(report: Path, problems: list[str]) -> tuple[object, ...]:
-    """A results folder in a line, with a dash for a score that it does not have."""
+    """The table row of a results folder, with a dash for a missing score."""
     name = report.parent.relative_to(files.RESULTS)
     link: str = html.report_link(str(name), name)
     if not os.access(report, os.R_OK):
@@ -65,10 +65,10 @@ def _own(report: Path, problems: list[str]) -> tuple[object, ...]:
 
 
 def _study() -> list[Markup]:
-    """The table of variants, the chosen one's test and attack, the curves, and the report."""
+    """The table of variants, test and attack of the selected one, the curves and the report."""
     found = {path.stem for path in (METRICS / "train").glob("*-*.json")}
     if not found:
-        return [html.note(f"There is no study in {Path.cwd()}: `dvc repro` makes one, in the project.")]
+        return [html.note(f"There is no study in {Path.cwd()}: run `dvc repro` in the project folder.")]
     variants = [variant for variant in paper.VARIANTS if variant in found]
     variants += sorted(found.difference(variants))
     problems: list[str] = []
@@ -83,11 +83,11 @@ def _study() -> list[Markup]:
         parts += _curves({shown(variant): table for variant, table in histories.items()})
     if REPORT.exists():
         return [*parts, html.study_report()]
-    return [*parts, html.note(f"{REPORT} is missing; `dvc repro` makes it.")]
+    return [*parts, html.note(f"{REPORT} is missing: run `dvc repro` to create it.")]
 
 
 def _readable(read: Callable[[str], T], names: Iterable[str], problems: list[str]) -> dict[str, T]:
-    """`read(name)` by name; where it raises InputError, the message is added to `problems` instead."""
+    """`read(name)` by name. If it raises InputError, the message is added to `problems` instead."""
     values = {}
     for name in names:
         try:
@@ -109,7 +109,7 @@ def _row(variant: str) -> tuple[object, ...]:
 
 
 def _tested(name: str) -> tuple[object, ...]:
-    """The chosen variant on the test set, clean or attacked."""
+    """The table row of the selected variant on the test set, clean or attacked."""
     file, kind = TESTED[name]
     values = records.scores(METRICS / file, kind, REPRODUCE).model_dump().values()
     return (f"Test set, {name}", *map(score, values))
@@ -120,9 +120,9 @@ def _history(variant: str) -> pd.DataFrame:
 
 
 def _curves(histories: dict[str, pd.DataFrame]) -> list[Markup]:
-    """Loss and F1 of variants by epoch."""
+    """Loss and F1 of all variants by epoch."""
     curves = {"loss": figures.loss_curves(histories), "macro F1": figures.f1_curves(histories)}
     parts = [html.picture(figures.png(figure), f"Validation {of} by epoch") for of, figure in curves.items()]
     if any(history["repeat"].max() > 1 for history in histories.values()):
-        parts.append(html.note("Thin lines are repeats whose models are not kept."))
+        parts.append(html.note("Thin lines are further repeats, whose models are not kept."))
     return parts

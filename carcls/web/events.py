@@ -1,8 +1,8 @@
-"""How the page's events reach their functions."""
+"""Options of the page's events."""
 
 from typing import Any
 
-# Each is an HTTP request of its own. Gradio's queue answers over a stream that the server closes once it has
-# nothing to send: an event that comes in that moment waits for its answer for ever.
+# No queue: each event is its own HTTP request. Gradio's queue answers over a stream, which the server closes
+# when it has nothing to send. An event that arrives at that moment would wait for ever.
 EVENT: dict[str, Any] = {"api_visibility": "private", "queue": False}
 QUIET = EVENT | {"show_progress": "hidden"}

@@ -1,23 +1,23 @@
-"""What the page needs of Gradio beyond its documented interface. Checked against Gradio 6.31.0."""
+"""Uses of undocumented interfaces of Gradio. Checked against Gradio 6.31.0."""
 
 import os
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-if TYPE_CHECKING:  # `keep_gradio_offline` has to run before Gradio is imported
+if TYPE_CHECKING:  # `keep_gradio_offline` must run before Gradio is imported
     import gradio as gr
 
-ROOT = "."  # where the page is, seen from the page itself: `mount_gradio_app(root_path=ROOT)`
+ROOT = "."  # the address of the page relative to itself: `mount_gradio_app(root_path=ROOT)`
 
 
 def keep_gradio_offline() -> None:
-    """Turn off usage statistics, Hugging Face and the run history. Gradio reads these when it is imported."""
+    """Disable usage statistics, Hugging Face and the run history. Gradio reads these at its import."""
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_RUN_HISTORY": "False"}
 
 
 def keep_uploads_in(folder: str) -> None:
-    """Store uploads in `folder`. Gradio has only this variable for it and reads it when it stores a file."""
+    """Store uploads in `folder`. Gradio only has this variable for it, which it reads for each upload."""
     os.environ["GRADIO_TEMP_DIR"] = folder
 
 
@@ -27,10 +27,10 @@ def refuse_foreign_files(page: "gr.Blocks") -> None:
 
 
 def take_any_value(component: "gr.components.Component") -> None:
-    """Pass what the browser sends to the function unchecked.
+    """Pass the value from the browser to the function without Gradio's check.
 
-    Gradio's own check rejects choices that were added after the page was opened, and its message has no fix.
-    An update of the component itself restores that check where it is an output: hide its container instead.
+    That check rejects choices added after the page was opened, with a message that has no fix. If the
+    component is the output of an event, its update restores the check: update its container instead.
     """
     component.preprocess = lambda payload: payload  # type: ignore[method-assign]
 
@@ -41,10 +41,10 @@ def take_path(image: "gr.Image") -> None:
 
 
 class RelativeAddresses:
-    """ASGI middleware: addresses that Gradio writes are relative to the page, for any proxy prefix.
+    """ASGI middleware that makes addresses written by Gradio relative, so that any proxy prefix works.
 
-    Gradio builds them from the request, which does not contain a prefix that a proxy removed. It takes the
-    header x-gradio-server, which its Node.js server sends, as the address of the page, unless there is an
+    Gradio builds them from the request, in which a prefix removed by a proxy is missing. It uses the header
+    x-gradio-server, which its Node.js server sends, as the address of the page if there is no
     x-forwarded-host.
     """
 

@@ -1,4 +1,4 @@
-"""The page's pieces of HTML, from pieces.html.j2, which escapes every text."""
+"""HTML fragments of the page, from pieces.html.j2, which escapes all text."""
 
 import base64
 import re
@@ -36,7 +36,7 @@ def _piece(name: str, *values: object) -> Markup:
 
 
 def _code(sentence: str) -> Markup:
-    """`sentence`, escaped, with the text between backticks as code."""
+    """`sentence`, escaped, with text between backticks as code."""
     return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(sentence))))
 
 
@@ -45,7 +45,7 @@ def _data_uri(png: bytes) -> str:
 
 
 def problem(sentence: str) -> Markup:
-    """What is wrong, and how to fix it."""
+    """An error message: what is wrong and how to fix it."""
     return _piece("problem", sentence)
 
 
@@ -58,46 +58,46 @@ def heading(text: str) -> Markup:
 
 
 def done(sentence: str, *links: Markup) -> Markup:
-    """What has ended well, and links to what follows."""
+    """A success message with links."""
     return _piece("done", sentence, links)
 
 
 def report_link(text: str, name: object) -> Markup:
-    """A link, relative to the page, to the report of the results folder `name`."""
+    """A relative link to the report of the results folder `name`."""
     return _piece("report_link", text, f"report/{quote(shown(name))}")
 
 
 def study_report() -> Markup:
-    """The study's report in a frame, and a link to it."""
+    """The report of the study in a frame, with a link to it."""
     return _piece("report_frame", "report")
 
 
 def progress(share: float, sentence: str) -> Markup:
-    """A bar filled by `share` of 1, and a sentence below it."""
+    """A progress bar for `share`, from 0 to 1, with a sentence below it."""
     return _piece("progress", share, sentence)
 
 
 def top(classes: Sequence[tuple[str, float]]) -> Markup:
-    """Classes with their probabilities, best first, each with a bar."""
+    """A table of classes with their probabilities, most probable first, each with a bar."""
     return _piece("top", classes)
 
 
 def attacked(trial: Trial) -> Markup:
-    """The right half of Figure 5: the first classes before and after, and the new ranks of the former.
+    """The right half of Figure 5: the first classes before and after the attack, and their new ranks.
 
-    Below it are the target's probabilities and the effect of rounding to 8 bits.
+    Below it are the probabilities of the target and the effect of rounding to 8 bits.
     """
     moved = np.abs(trial.row.adversarial.astype(np.int16) - trial.row.original).max()
     return _piece("attacked", trial, moved)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
-    """A table whose first column is text or a link and whose others are numbers, as they are given."""
+    """A table. The first column is text or a link, the others are formatted numbers."""
     return _piece("table", columns, rows)
 
 
 def pixels(image: np.ndarray, title: str) -> Markup:
-    """A small image (uint8 RGB) drawn large under its title, pixel by pixel."""
+    """A small image (uint8 RGB), enlarged without smoothing, with a title."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, png = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return _piece("pixels", png.tobytes(), title)

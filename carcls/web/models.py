@@ -1,4 +1,4 @@
-"""The models that the page offers, and test images to try them on."""
+"""The models that the page offers, with test images."""
 
 import os
 import threading
@@ -17,8 +17,8 @@ from carcls.web import records
 from carcls.web.names import shown
 
 STUDY = Path("models")
-EXAMPLES = 12  # test images offered
-turn = threading.Lock()  # one model computes at a time: two would fight for the same cores
+EXAMPLES = 12  # number of test images
+turn = threading.Lock()  # one prediction at a time, because two would compete for the same cores
 
 
 def paths() -> list[Path]:
@@ -27,13 +27,13 @@ def paths() -> list[Path]:
 
 
 def choices() -> list[tuple[str, str]]:
-    """A line about each of `paths`, and its path as text; those that cannot be read come last."""
+    """A description of each of `paths`, and its path as text. Unreadable models come last."""
     described = [(*_describe(path), shown(path)) for path in paths()]
     return [(line, value) for _, line, value in sorted(described, key=lambda choice: choice[0])]
 
 
 def _describe(path: Path) -> tuple[bool, str]:
-    """Whether the model `path` is broken, and a line about it."""
+    """Whether the model `path` is broken, and its description."""
     name = shown(path.stem if path.parent == STUDY else path.parent)
     try:
         _check_readable(path)
@@ -61,13 +61,13 @@ def score(path: Path, info: ModelInfo) -> str:
 
 
 def load(choice: str | None) -> Classifier:
-    """The model of one of `choices`. Raises InputError for any other path and for a file that is none."""
+    """Load the model of one of `choices`. Raises InputError for other paths and for invalid files."""
     path = _known(choice)
     return _load(path, _check_readable(path))
 
 
 def _check_readable(path: Path) -> int:
-    """When the file `path` was last modified, in ns. Raises InputError when it cannot be opened."""
+    """The modification time of `path` in ns. Raises InputError if it cannot be opened."""
     try:
         with open(path, "rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
@@ -81,7 +81,7 @@ def _check_readable(path: Path) -> int:
 
 
 def classes(choice: str | None) -> list[str]:
-    """The classes of such a model; none where `load` raises."""
+    """The classes of such a model; empty if `load` raises."""
     try:
         return read_info(_known(choice)).classes
     except InputError:
@@ -90,10 +90,12 @@ def classes(choice: str | None) -> list[str]:
 
 def _known(choice: str | None) -> Path:
     if choice is None:
-        raise InputError("Choose a model first; `dvc repro` or the Train tab makes one.")
+        raise InputError("Choose a model first. The Train tab or `dvc repro` creates one.")
     path = next((path for path in paths() if shown(path) == choice), None)
     if path is None:
-        raise InputError(f"{choice} is not a model of the study or of a results folder.")
+        raise InputError(
+            f"{choice} is not a model of the study or of a results folder: choose another model."
+        )
     return path
 
 
@@ -103,9 +105,9 @@ def _load(path: Path, _changed: int) -> Classifier:
 
 
 def examples(choice: str | None) -> list[tuple[str, str, bytes]]:
-    """Name, class and bytes of up to EXAMPLES test images of the model's own data, each of another class.
+    """Name, class and bytes of up to EXAMPLES test images of the model's data set, one per class.
 
-    Empty where its test set is not there. Raises InputError where that is damaged.
+    Empty if the test set is missing. Raises InputError if it is damaged.
     """
     if choice is None:
         return []

@@ -1,7 +1,7 @@
-"""Names of files and classes as text that HTML, JSON and URLs can carry.
+"""Names of files and classes as text that HTML, JSON and URLs can contain.
 
-On Linux a file name is any bytes. Python represents those that are not UTF-8 as lone surrogates, which no
-encoder accepts, and a newline in a name breaks a message of one line.
+On Linux, a file name can contain any bytes. Python represents bytes that are not UTF-8 as lone surrogates,
+which no encoder accepts. A newline in a name would break a one-line message.
 """
 
 import re
@@ -16,5 +16,5 @@ def shown(name: object) -> str:
 
 
 def meant(text: str) -> str:
-    """The name that `shown` gave as `text`."""
+    """The name for which `shown` returned `text`."""
     return _ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), text)

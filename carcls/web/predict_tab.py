@@ -1,4 +1,4 @@
-"""The Predict tab: a model, a picture, and its most probable classes."""
+"""The Predict tab: a model, an image, and its most probable classes."""
 
 import tempfile
 from pathlib import Path
@@ -18,17 +18,17 @@ from carcls.web.gradio_private import take_any_value, take_path
 from carcls.web.names import shown
 
 EXAMPLES = "Test images"
-EMPTY = html.note("Load a picture, paste one, use the camera or click a test image.")
+EMPTY = html.note("Load or paste an image, use the camera, or click a test image.")
 
 
 def build() -> tuple[gr.Dropdown, gr.Image]:
-    """Lay out the tab inside the current Blocks: the model and the picture that are chosen on it."""
+    """Add the tab to the current Blocks. Returns the fields of the model and the image."""
     with gr.Row():
         with gr.Column(min_width=320):
             model = gr.Dropdown([], value=None, label="Model, newest first")
-            take_any_value(model)  # also a model that was made after the page was opened
+            take_any_value(model)  # also a model that is newer than the page
             picture = gr.Image(
-                label="Picture",
+                label="Image",
                 type="filepath",
                 image_mode=None,
                 sources=["upload", "clipboard", "webcam"],
@@ -45,11 +45,11 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
                 buttons=[],
             )
         with gr.Column(min_width=320):
-            seen = gr.HTML()  # Gradio's own picture takes as long as the model's answer
-            look = gr.Checkbox(False, label="Show what speaks for the first class (Grad-CAM)")
+            seen = gr.HTML()  # an image component of Gradio takes as long as the prediction
+            look = gr.Checkbox(False, label="Show a heat map of the first class (Grad-CAM)")
             top = gr.HTML(EMPTY)
-    with gr.Accordion("Several pictures at once", open=False):
-        several = gr.File(label="Pictures", file_count="multiple", type="filepath")
+    with gr.Accordion("Several images at once", open=False):
+        several = gr.File(label="Images", file_count="multiple", type="filepath")
         table = gr.HTML()
         download = gr.DownloadButton("Download the table (CSV)", visible=False)
 
@@ -62,7 +62,7 @@ def build() -> tuple[gr.Dropdown, gr.Image]:
 
 
 def refresh(chosen: str | None) -> gr.Dropdown:
-    """The models there are now; `chosen` stays chosen if it is still there."""
+    """The current models. `chosen` stays selected if it still exists."""
     choices = models.choices()
     values = [value for _, value in choices]
     return gr.Dropdown(choices, value=chosen if chosen in values else next(iter(values), None))
@@ -79,7 +79,7 @@ def _examples(choice: str | None) -> gr.Gallery:
 
 
 def _take(choice: str, event: gr.SelectData) -> str:
-    """The bytes of the test image that was clicked, as a file like an upload."""
+    """Write the clicked test image to a file, like an upload. Returns its path."""
     name, _, data = models.examples(choice)[event.index]
     path = Path(tempfile.mkdtemp(dir=tempfile.gettempdir())) / Path(name).name
     path.write_bytes(data)
@@ -103,7 +103,7 @@ def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str
 
 
 def _predict_all(choice: str | None, paths: list[str] | None):
-    """A row a picture and class, shown for the first class and to download for all of them."""
+    """A table with the first class of each image, and a CSV file with all classes to download."""
     if not paths:
         return "", gr.DownloadButton(visible=False)
     try:
@@ -130,7 +130,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
         for image, rank, name, probability, problem in rows
         if rank in (1, None)
     ]
-    note = html.note(f"The most probable class of each; the file has the first {TOP}.")
+    note = html.note(f"The most probable class of each image. The CSV file has the first {TOP} classes.")
     return html.table(["Image", "Class", "Probability"], first) + note, gr.DownloadButton(
         value=csv, visible=True
     )

@@ -1,4 +1,4 @@
-"""Scores and curves, read from files that may be missing, cut off, damaged or of another version."""
+"""Scores and curves, read from files that may be missing, truncated, damaged or of another version."""
 
 import io
 import reprlib
@@ -18,13 +18,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Scores(BaseModel):
-    """Values of a JSON file that the page shows; others in it are ignored."""
+    """Values of a JSON file that the page shows. Other values in it are ignored."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Result(Scores):
-    """metrics.json of a results folder; an evaluated model has no scores of a training or an attack."""
+    """metrics.json of a results folder. `carcls evaluate` writes no scores of a training or an attack."""
 
     val_f1: Share | None = None
     test_f1: Share
@@ -74,11 +74,11 @@ def scores(path: Path, kind: type[S], fix: str) -> S:
 
 
 def _reason(error: ErrorDetails) -> str:
-    """One of pydantic's errors as the predicate of a sentence about the file."""
+    """An error of pydantic as the predicate of a sentence about the file."""
     key = ".".join(map(str, error["loc"]))
     match error["type"]:
         case "json_invalid":
-            return "is cut off or no JSON"
+            return "is truncated or not valid JSON"
         case "missing":
             return f"has no {key}"
     message = error["msg"].removeprefix("Input ")
@@ -96,11 +96,13 @@ def history(path: Path, fix: str) -> pd.DataFrame:
         table = pd.read_csv(io.BytesIO(content), index_col=False)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): {fix}.") from None
-    except ValueError:  # pandas' errors are all of this kind
-        raise InputError(f"{path} is empty or no CSV table: {fix}.") from None
+    except ValueError:  # the base class of all errors of pandas
+        raise InputError(f"{path} is empty or not a CSV table: {fix}.") from None
     columns = [field.name for field in fields(Epoch)]
     if missing := [name for name in columns if name not in table]:
-        raise InputError(f"{path} has no column {missing[0]}, as of another version of carcls: {fix}.")
+        raise InputError(
+            f"{path} has no column {missing[0]}: another version of carcls may have written it; {fix}."
+        )
     if "repeat" not in table:
         table.insert(0, "repeat", 1)
     numbers = table[["repeat", *columns]].apply(pd.to_numeric, errors="coerce")
@@ -109,5 +111,5 @@ def history(path: Path, fix: str) -> pd.DataFrame:
     if numbers.empty or not np.isfinite(needed.to_numpy(float)).all():
         raise InputError(f"{path} has values that are no finite numbers, or no rows: {fix}.")
     if not content.endswith(b"\n"):  # the last number may have lost digits
-        raise InputError(f"{path} is cut off: {fix}.")
+        raise InputError(f"{path} is truncated: {fix}.")
     return numbers

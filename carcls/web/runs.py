@@ -1,4 +1,4 @@
-"""Trainings started on the page: what is asked for, the one process that does it, and how far it is."""
+"""Trainings started on the page: settings, process and progress."""
 
 import json
 import shlex
@@ -16,12 +16,12 @@ from carcls.results import folder as files
 from carcls.results.settings import count, lay_over
 from carcls.web.names import shown
 
-LOG_LINES = 200  # of the log, shown on the page
+LOG_LINES = 200  # lines of the log that the page shows
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the Train tab asks for; all else is as the preset for photographs has it."""
+    """The values of the Train tab. All others are those of the preset for photographs."""
 
     folder: str
     skip_unreadable: bool
@@ -46,7 +46,7 @@ class Form:
 
 
 def settings(form: Form) -> params.Params:
-    """`form` laid over the preset for photographs. Raises InputError when training cannot start so."""
+    """The preset for photographs, updated with `form`. Raises InputError if the settings are invalid."""
     classes, _, _ = count(form.folder)
     if form.classes != len(classes):
         raise InputError(
@@ -75,7 +75,7 @@ def settings(form: Form) -> params.Params:
 
 
 class Run:
-    """One training: `folder` is its results folder, `progress` what its process said last."""
+    """One training. `folder` is its results folder, `progress` the last message of its process."""
 
     def __init__(self, folder: Path, used: params.Params) -> None:
         self.folder = folder
@@ -84,7 +84,7 @@ class Run:
         self.stopping = False
         files.begin(folder, used)
         with open(folder / files.LOG, "ab") as log:  # `_listen` appends to it too
-            # standard input stays open as long as this server lives: its end is what ends the worker
+            # standard input stays open while this server lives; its end stops the worker
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "carcls.web.worker", str(folder)],
                 stdin=subprocess.PIPE,
@@ -94,7 +94,7 @@ class Run:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """Follow the worker's progress; other lines, which a library printed at its import, go to the log."""
+        """Read the progress of the worker. Other lines, which a library printed at import, go to the log."""
         assert self._process.stdout and self._process.stdin  # pipes
         for line in self._process.stdout:
             try:
@@ -120,7 +120,7 @@ class Run:
         self._process.send_signal(signal.SIGINT)
 
     def wait(self, seconds: float) -> None:
-        """Close the worker's standard input and wait for it to save and end."""
+        """Close the standard input of the worker and wait until it has saved the model."""
         assert self._process.stdin  # a pipe
         self._process.stdin.close()
         try:
@@ -129,7 +129,7 @@ class Run:
             self._process.kill()
 
     def log(self) -> str:
-        """The last LOG_LINES of its log."""
+        """The last LOG_LINES lines of the log."""
         try:
             text = (self.folder / files.LOG).read_text(errors="replace")
         except FileNotFoundError:
@@ -137,7 +137,7 @@ class Run:
         return "\n".join(text.splitlines()[-LOG_LINES:])
 
     def fault(self) -> str | None:
-        """Once it has ended: the sentence that says why there is no model, or None when there is one."""
+        """After the end of the process: why there is no model, or None if there is one."""
         code = self._process.returncode
         if code == 0:
             return None
@@ -145,9 +145,9 @@ class Run:
         if errors:
             return errors[-1].removeprefix("error: ")
         if self.stopping and (self.folder / files.MODEL).exists():
-            return f"Stopped before its report was written: {self.folder / files.MODEL} is all there is."
+            return f"Stopped before the report was written: only {self.folder / files.MODEL} was saved."
         if self.stopping:
-            return "Stopped before the first epoch had ended: there is no model to keep."
+            return "Stopped before the end of the first epoch: there is no model."
         resume = f"`carcls train --resume {shlex.quote(str(self.folder.relative_to(files.RESULTS)))}`"
         if code == -signal.SIGKILL:
             return (
@@ -159,18 +159,18 @@ class Run:
                 f"The training process crashed ({signal.strsignal(-code)}): run {resume}, and if it crashes "
                 "again, train on another device."
             )
-        return f"The training process ended with status {code}: {self.folder / files.LOG} says why."
+        return f"The training process ended with exit status {code}: see {self.folder / files.LOG}."
 
 
 class Runs:
-    """At most one training at a time; `current` is the one that runs or ran last."""
+    """At most one training at a time. `current` is the running or the last one."""
 
     def __init__(self) -> None:
         self.current: Run | None = None
         self._lock = threading.Lock()
 
     def start(self, form: Form) -> Run:
-        """Raises InputError when one is running or `form` cannot be trained."""
+        """Start a training. Raises InputError if one is running or `form` is invalid."""
         with self._lock:
             if self.current and self.current.running:
                 raise InputError(f"A training is running in {self.current.folder}: stop it or wait for it.")

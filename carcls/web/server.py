@@ -1,4 +1,4 @@
-"""The server of the page: on this machine only, without the network, and with nothing left behind."""
+"""The server of the page: on this machine only, without network access, and without leftover files."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ from carcls.web.runs import Runs
 
 HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"
-# whatever a page or a report names, the browser asks this server only
+# the browser loads everything from this server only, whatever a page or a report contains
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 FONT, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
 
@@ -35,7 +35,7 @@ def serve(port: int) -> None:
         runs = Runs()
         server = uvicorn.Server(uvicorn.Config(build(runs), log_level="warning"))
         listener = _listen(port)
-        print(f"carcls is at http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        print(f"carcls is at http://{HOST}:{listener.getsockname()[1]} (stop it with Ctrl-C)", flush=True)
         try:
             server.run(sockets=[listener])
         finally:
@@ -43,21 +43,21 @@ def serve(port: int) -> None:
 
 
 def build(runs: Runs) -> FastAPI:
-    """The page and the reports, for this machine only."""
+    """The web application with the page and the reports."""
     site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     site.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
     @site.middleware("http")
     async def keep_local(request: Request, call_next) -> Response:
         if any(part in request.url.path for part in ("=http:", "=https:")):  # Gradio would fetch it
-            return PlainTextResponse("This page fetches nothing from the network.", 403)
+            return PlainTextResponse("This page does not fetch files from the network.", 403)
         response = await call_next(request)
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
     @site.get("/report")
     def report() -> Response:
-        return _report(compare_tab.REPORT, "`dvc repro` makes it")
+        return _report(compare_tab.REPORT, "run `dvc repro` to create it")
 
     @site.get("/report/{name:path}")
     def report_of(name: str) -> Response:
@@ -85,7 +85,7 @@ def build(runs: Runs) -> FastAPI:
 
 
 def _report(path: Path, fix: str) -> Response:
-    """The report `path` as it is now."""
+    """The current report `path`."""
     try:
         return HTMLResponse(path.read_bytes())
     except OSError as error:
@@ -99,5 +99,7 @@ def _listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
         listener.listen()
     except (OSError, OverflowError):
-        raise InputError(f"Port {port} cannot be used: free it or choose another with --port.") from None
+        raise InputError(
+            f"Port {port} cannot be used: choose another one with --port, or stop the program that uses it."
+        ) from None
     return listener

@@ -1,4 +1,4 @@
-"""The Train tab: what to train, and how the training that runs is doing."""
+"""The Train tab: settings and progress of a training."""
 
 import os
 from functools import lru_cache
@@ -24,22 +24,22 @@ from carcls.web.models import score
 from carcls.web.names import meant, shown
 from carcls.web.runs import Form, Run, Runs
 
-OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # what the study's pretrained variants start from
-POLL = 1  # seconds between two looks at the training
-MAX_FILES = 200_000  # in a folder that is counted as soon as it is named: /home is not to be searched
-MAX_FOLDERS = 500  # offered to pick from
+OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # the pretrained weights of the study
+POLL = 1  # seconds between updates of the progress
+MAX_FILES = 200_000  # a larger folder, such as /home, is not searched while the user types
+MAX_FOLDERS = 500  # number of folders to choose from
 
 
 def build(runs: Runs, defaults: params.Params) -> None:
-    """Lay out the tab inside the current Blocks; `defaults` fill in the form."""
+    """Add the tab to the current Blocks. `defaults` fill in the form."""
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             with gr.Group():
                 folder = gr.Textbox(
-                    label="Folder of classes", placeholder="/path/to/photographs", max_lines=1
+                    label="Folder with class folders", placeholder="/path/to/photographs", max_lines=1
                 )
-                pick = gr.Dropdown(_folders("."), value=None, label="... or pick it, folder by folder")
-            counted = gr.HTML(html.note("One folder of images for each class."))
+                pick = gr.Dropdown(_folders("."), value=None, label="... or choose it step by step")
+            counted = gr.HTML(html.note("It must contain one folder of images per class."))
             form = [*_left_out(defaults), *_form(defaults)]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
@@ -65,15 +65,15 @@ def build(runs: Runs, defaults: params.Params) -> None:
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
-    """The boxes of `runs.Form` after `folder`; each has the name that a sentence about it uses."""
+    """The checkboxes of `runs.Form` after `folder`. Their labels contain the keys that messages mention."""
     return [
         gr.Checkbox(
             defaults.data.skip_unreadable,
-            label="Leave out damaged pictures instead of stopping (data.skip_unreadable)",
+            label="Skip damaged images instead of stopping (data.skip_unreadable)",
         ),
         gr.Checkbox(
             defaults.split.drop_duplicates,
-            label="Leave copies out of training instead of stopping (split.drop_duplicates)",
+            label="Remove duplicates from training instead of stopping (split.drop_duplicates)",
         ),
     ]
 
@@ -93,10 +93,10 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
         frozen = gr.Slider(0, 8, start.frozen_layers, step=1, label="Frozen layers", min_width=120)
     pretrained = gr.Checkbox(start.pretrained, label="Pretrained")
     weights = gr.Dropdown(
-        [("ImageNet (may be downloaded)", "imagenet"), ("the study's (data/weights)", OWN_WEIGHTS)],
+        [("ImageNet (may be downloaded)", "imagenet"), ("of the study (data/weights)", OWN_WEIGHTS)],
         value=defaults.weights,
         allow_custom_value=True,
-        label="Pretrained weights, or a file of your own",
+        label="Pretrained weights, or your own file",
         visible=start.pretrained,
     )
     pretrained.change(lambda on: gr.Dropdown(visible=on), pretrained, weights, **EVENT)
@@ -145,7 +145,7 @@ def _devices() -> list[tuple[str, str]]:
 
 
 def _folders(folder: str) -> list[tuple[str, str]]:
-    """The folder above `folder` and those in it, each by its name; nothing where it cannot be read."""
+    """Names and paths of the parent of `folder` and the folders in it; empty if it cannot be read."""
     here = Path(meant(folder).strip() or ".").expanduser().resolve()
     try:
         inside = sorted(
@@ -160,20 +160,20 @@ def _folders(folder: str) -> list[tuple[str, str]]:
 
 
 def _count(folder: str):
-    """What is said of `folder`, its number of classes, and the folders to pick from next."""
+    """A message about `folder`, its number of classes, and the folders to choose from next."""
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
-        return html.note("One folder of images for each class."), None, pick
+        return html.note("It must contain one folder of images per class."), None, pick
     try:
         files = (name for _, _, names in os.walk(as_named(meant(folder)).expanduser()) for name in names)
         if next(islice(files, MAX_FILES, None), None):
-            return html.note(f"{folder} has over {MAX_FILES:,} files: pick a folder in it."), None, pick
+            return html.note(f"{folder} has over {MAX_FILES:,} files: choose a folder in it."), None, pick
         classes, images, left_out = count(meant(folder))
     except InputError as error:
         return html.problem(str(error)), None, pick
     told = html.done(f"{len(classes)} classes, {images:,} images.")
     if left_out:
-        told += html.note(f"Left out: {left_out}.")
+        told += html.note(f"Skipped: {left_out}.")
     told += "".join(html.problem(message) for message in lookalikes(classes))
     return told, len(classes), pick
 
@@ -241,7 +241,7 @@ def _span(seconds: float) -> str:
 
 
 def _history(csv: Path) -> str:
-    """The curves in `csv`; nothing before the first epoch has ended."""
+    """The curves in `csv`; empty before the end of the first epoch."""
     try:
         return _curves(csv, csv.stat().st_mtime_ns)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """The training process behind the page: `python -m carcls.web.worker FOLDER`, FOLDER holding params.yaml.
 
-It does what `carcls train` does. The pipe that is its standard output at the start carries its progress, a
-line of JSON each time; then standard output joins standard error, the log. SIGINT stops it with the best
-epoch kept. So does the end of standard input: the server is gone then.
+It does the same as `carcls train`. It reports its progress as lines of JSON on the pipe that is its standard
+output at the start. Afterwards, standard output and standard error both are the log. SIGINT stops it, and it
+keeps what was learned so far. The end of standard input, which means that the server ended, does the same.
 """
 
 import json
@@ -46,12 +46,12 @@ def main() -> None:
 
 
 def _stop(*_) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not break the saving
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not interrupt saving the model
     raise KeyboardInterrupt
 
 
 def _end_with_server() -> None:
-    while os.read(0, 1):  # not sys.stdin: a thread that waits in it breaks the end of the program
+    while os.read(0, 1):  # not sys.stdin: a thread that waits in it blocks the exit of the program
         pass
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(GRACE)
@@ -59,7 +59,7 @@ def _end_with_server() -> None:
 
 
 def _progress_pipe() -> Callable[..., None]:
-    """A function that sends its keywords to `runs.Run`. From now on, what libraries print goes to the log."""
+    """A function that sends its keyword arguments to `runs.Run`. From now on, all output goes to the log."""
     pipe = os.dup(1)
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in order with the log
@@ -67,23 +67,21 @@ def _progress_pipe() -> Callable[..., None]:
     def say(**progress) -> None:
         try:
             os.write(pipe, json.dumps(progress).encode() + b"\n")
-        except BrokenPipeError:  # the server is gone; _end_with_server sees to it
+        except BrokenPipeError:  # the server ended, which _end_with_server handles
             pass
 
     return say
 
 
 def _sentence(error: Exception, folder: Path) -> str:
-    """What ended the training unexpectedly, in one line with a fix; the traceback is in the log."""
+    """A one-line message for an unexpected error, with a fix. The traceback is in the log."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     log = folder / files.LOG
-    return (
-        f"Training failed ({reason[:200]}): {log} has the details; train again, or report it with that file."
-    )
+    return f"Training failed ({reason[:200]}): see {log}; train again, or report the error with that file."
 
 
 def _progress(recipe: Train, say: Callable[..., None]) -> type[tqdm]:
-    """A tqdm for `fit` that says how far training is instead of drawing a bar."""
+    """A tqdm for `fit` that sends the progress to the page instead of drawing a bar."""
     start, epoch = time.monotonic(), 0
 
     class Progress(tqdm):

@@ -337,7 +337,7 @@ def test_a_damaged_image_gives_one_sentence_and_leaves_nothing(tmp_path, workers
 def test_an_image_that_raw_does_not_hold_is_named(raw, tmp_path):
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     split.loc[3, "name"] = "train/Ford GT/lost.jpg"
-    with pytest.raises(InputError, match=r"does not hold train/Ford GT/lost\.jpg"):
+    with pytest.raises(InputError, match=r"does not contain train/Ford GT/lost\.jpg"):
         augment.build(
             raw, split, tmp_path / "out", settings=settings(None, None), image_size=32, seed=1, workers=1
         )

@@ -65,7 +65,7 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_named(tmp_path):
     for name, words in (
         ("none", "does not exist"),
         ("file", "is not a folder"),
-        ("empty", "holds no images"),
+        ("empty", "contains no images"),
     ):
         text = sentence(tmp_path / name)
         assert text.startswith(f"data.folder: {tmp_path / name} {words}") and "class folders" in text

@@ -110,7 +110,7 @@ def test_a_complete_download_is_used_again_until_it_is_forgotten(server, tmp_pat
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, ["refuses your credentials", "settings/api", "KAGGLE_API_TOKEN", "KAGGLE_KEY", "~/.kaggle"]),
+        (401, ["rejects your credentials", "settings/api", "KAGGLE_API_TOKEN", "KAGGLE_KEY", "~/.kaggle"]),
         (403, ["a/b (403)", "accept its terms at https://www.kaggle.com/datasets/a/b"]),
         (404, ["no data set a/b", "data.kaggle.dataset"]),
         (503, ["503", "run again later"]),
@@ -173,13 +173,13 @@ def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch,
         (b" \n", "is empty"),
         (b"{}", "is empty"),
         (f'{{"username": "user", "key": "{SECRET}'.encode(), "is truncated"),
-        (f'{{"username": "user" "key": "{SECRET}"}}'.encode(), "is no valid JSON (line 1, column 21)"),
+        (f'{{"username": "user" "key": "{SECRET}"}}'.encode(), "is not valid JSON (line 1, column 21)"),
         (SECRET.encode(), "is a bare token, not JSON; save it as ~/.kaggle/access_token"),
         (f'"{SECRET}"\n'.encode("utf-8-sig"), "is a bare token"),
         (b"<html>not found</html> nothing", "is not JSON"),
-        (f'{{"key": "{SECRET}"}}'.encode(), 'lacks "username" or "key"'),
-        (f'["{SECRET}"]'.encode(), 'lacks "username" or "key"'),
-        (f'{{"username": "user", "key": "{SECRET} {SECRET}"}}'.encode(), "holds a space"),
+        (f'{{"key": "{SECRET}"}}'.encode(), 'has no text as "username" or "key"'),
+        (f'["{SECRET}"]'.encode(), 'has no text as "username" or "key"'),
+        (f'{{"username": "user", "key": "{SECRET} {SECRET}"}}'.encode(), "contains a space"),
         (b"\xe9" + SECRET.encode(), "cannot be read (it is neither UTF-8 nor UTF-16)"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_broken_kaggle_json_does_not_stop_a_download_without_credentials(serve
 def test_a_credential_with_a_line_break_in_it_is_not_shown(server, tmp_path, monkeypatch, name):
     monkeypatch.setenv(name, f"{SECRET}\n{SECRET}")
     text = sentence(open_kaggle, "a/b", tmp_path)
-    assert text.startswith(f"{name} holds a space, a line break") and SECRET not in text
+    assert text.startswith(f"{name} contains a space, a line break") and SECRET not in text
 
 
 def test_no_secret_is_printed_when_the_network_fails(server, tmp_path, monkeypatch, capfd):
@@ -235,7 +235,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_it_is_full(server, tmp_path,
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 10**6, 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     text = sentence(open_kaggle, "a/b", tmp_path)
-    assert "1 MB free" in text and "make room" in text
+    assert "1 MB free" in text and "free disk space" in text
     assert server.hung_up.wait(10)
 
 
@@ -281,7 +281,7 @@ def test_test_images_without_labels_are_left_out_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         rows = arranged(DEVKIT)
     assert [row.name for row in rows] == [name for name, _, split, _ in expected() if split == "train"]
-    assert "no .mat file labels cars_test, so its 4 photographs are left out" in caplog.text
+    assert "no .mat file labels cars_test, so its 4 photographs are skipped" in caplog.text
     assert "split.test" in caplog.text
 
 
@@ -312,7 +312,7 @@ def test_a_label_that_is_missing_or_impossible_is_named():
     extra = {"cars_test/cars_test/00099.jpg": b""}
     assert "cars_test/cars_test/00099.jpg has no label" in sentence(arranged, DEVKIT | TEST_LABELS | extra)
     wrong = mat(annotations=structs(["fname", "class"], [("00001.jpg", 3)]))
-    assert "a.train.mat has a class 3; only 2 have a name" in sentence(
+    assert "a.train.mat has a class 3, but only 2 classes have a name" in sentence(
         arranged, DEVKIT | {"a.train.mat": wrong}
     )
     other = mat(annotations=structs(["fname", "class"], [("00001.jpg", 1)]))
@@ -324,7 +324,7 @@ def test_a_label_that_is_missing_or_impossible_is_named():
 @pytest.mark.parametrize("data", [b"no MATLAB file", META[: len(META) // 2], b""])
 def test_a_damaged_label_file_is_named(data):
     text = sentence(arranged, DEVKIT | {"car_devkit/devkit/cars_meta.mat": data})
-    assert "car_devkit/devkit/cars_meta.mat is no MATLAB file or a damaged one" in text
+    assert "car_devkit/devkit/cars_meta.mat is not a MATLAB file, or it is damaged" in text
 
 
 def read_all(path) -> None:
@@ -361,7 +361,7 @@ def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
     path = tmp_path / "b.zip"
     path.write_bytes(zipped({"A/1.jpg": b"", name: b""}))
     text = sentence(read_all, path)
-    assert repr(name) in text and "out of the archive" in text
+    assert repr(name) in text and "outside the archive" in text
 
 
 def with_entries(path, *names: str, system: int) -> ZipReader:

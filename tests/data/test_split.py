@@ -73,7 +73,7 @@ def test_a_picture_of_train_and_test_leaves_training_and_is_counted(raw_index, c
     rows = [*photographs("a", "train", 6), *photographs("b", "train", 6), ("a", "test", "atrain2")]
     kept, table = assign_all(raw_index(rows), SETTINGS, 1)
     assert len(kept) == 12 and "train/a/002.jpg" not in set(kept["name"])
-    assert "1 images are there in two splits, 1 of them left out of training: train/a/002.jpg" in caplog.text
+    assert "duplicates in two splits: 1, 1 of them removed from training: train/a/002.jpg" in caplog.text
     assert table[["kind", "name", "other", "left_out"]].values.tolist() == [
         [copies.SHARED, "train/a/002.jpg", "test/a/012.jpg", True]
     ]
@@ -85,7 +85,7 @@ def test_a_class_that_loses_its_last_training_picture_so_is_named_with_the_reaso
     rows = [*photographs("a", "train", 6), ("b", "train", "same"), ("b", "test", "same")]
     rows += photographs("b", "val", 2) + photographs("a", "val", 2)
     with pytest.raises(
-        InputError, match=r"'b' has no image in train, since 1 .* two splits \(as train/b/006"
+        InputError, match=r"'b' has no image in train, since 1 .* two splits \(for example train/b/006"
     ):
         assign(raw_index(rows), SETTINGS, 1)
 
@@ -118,7 +118,7 @@ def test_near_copies_across_splits_are_listed_and_kept(raw_index):
 @pytest.mark.parametrize(
     ("rows", "test", "says"),
     [
-        (photographs("a", "", 9), 0.2, "All images are of the class 'a'"),
+        (photographs("a", "", 9), 0.2, "All images have the class 'a'"),
         (photographs("a", "", 9) + photographs("b", "", 1), 0.2, "'b' has too few"),
         (photographs("a", "", 9) + photographs("b", "", 2), 0.2, "'b' has too few"),
         (photographs("a", "", 9) + photographs("b", "", 9), None, "split.test"),

@@ -213,7 +213,7 @@ def test_heic_without_its_package_says_what_to_install(monkeypatch):
     data = data_of(Image.new("RGB", (30, 20), COLOUR), "HEIF")
     monkeypatch.setattr(images, "find_spec", lambda name: None)
     assert ".heic" not in images.suffixes()
-    with pytest.raises(InputError, match=r"x: HEIC is read with .*`pip install 'carcls\[heic\]'"):
+    with pytest.raises(InputError, match=r"x: HEIC needs the package .*`pip install 'carcls\[heic\]'"):
         images.decode(data, "x")
 
 

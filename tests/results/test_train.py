@@ -324,7 +324,7 @@ def test_evaluate_leaves_out_what_the_model_was_trained_on(capsys):
     assert f"{metrics['test_accuracy']:.4f}" in told.out
     assert metrics["test_accuracy"] == (answers.actual == answers.predicted).mean()
     report = Path("results/on-others/report.html").read_text()
-    assert f"{len(seen)} trained on by the model" in report and 'id="training"' not in report
+    assert f"{len(seen)} used to train or select the model" in report and 'id="training"' not in report
 
 
 def test_evaluate_counts_a_folders_own_test_set_alone():
@@ -344,8 +344,8 @@ def test_an_installed_package_contains_the_preset():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda folder: (folder / "disc").rename(folder / "ring"), "does not know the class 'ring'"),
-        (lambda folder: None, "was trained on all of these images"),
+        (lambda folder: (folder / "disc").rename(folder / "ring"), "does not have the class 'ring'"),
+        (lambda folder: None, "was trained or selected on all images"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_and_leaves_nothing(tmp_path, change, says):

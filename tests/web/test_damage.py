@@ -74,8 +74,8 @@ def study(variant: str, metrics: str | None = None, history: str | None = None) 
     ("metrics", "says"),
     [
         (None, "cannot be read (No such file or directory)"),
-        (b'{"val_f1": 0.', "is cut off or no JSON"),
-        (b"", "is cut off or no JSON"),
+        (b'{"val_f1": 0.', "is truncated or not valid JSON"),
+        (b"", "is truncated or not valid JSON"),
         (b"[1]", "has [1], which should be an object"),
         (b"{}", "has no test_f1"),
         (json.dumps(RESULT | {"test_f1": float("nan")}).encode(), "has nan as test_f1"),
@@ -110,11 +110,11 @@ def test_a_report_that_links_to_nothing_is_named():
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"metrics": '{"val_f1": 0.7'}, "metrics/train/resnet18-freeze6.json is cut off"),
+        ({"metrics": '{"val_f1": 0.7'}, "metrics/train/resnet18-freeze6.json is truncated"),
         ({"metrics": json.dumps(TRAINED).replace("1.5", "NaN")}, "has nan as val_loss"),
         ({"history": ""}, "plots/history/resnet18-freeze6.csv is empty"),
-        ({"history": "epoch,loss\n1,2\n"}, "has no column lr, as of another version"),
-        ({"history": HISTORY.to_csv(index=False)[:-3]}, "is cut off"),
+        ({"history": "epoch,loss\n1,2\n"}, "has no column lr: another version of carcls"),
+        ({"history": HISTORY.to_csv(index=False)[:-3]}, "is truncated"),
         ({"history": HISTORY.to_csv(index=False)[:-9]}, "no finite numbers"),
         ({"history": HISTORY.assign(val_loss="inf").to_csv(index=False)}, "no finite numbers"),
         ({"history": "\x00\xff\n"}, "has no column"),

@@ -123,16 +123,16 @@ def test_a_folder_is_counted():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"folder": " "}, "Name the folder"),
+        ({"folder": " "}, "Name a folder"),
         ({"folder": "nowhere"}, "nowhere does not exist"),
-        ({"folder": "models"}, "holds no images"),
+        ({"folder": "models"}, "contains no images"),
         ({"classes": 4}, "has 3 classes, not 4"),
         ({"lr": 0.0}, "train.lr is 0.0"),
         ({"epochs": None}, "train.epochs is None"),
         ({"image_size": 8}, "data.image_size is 8"),
-        ({"results": "../models/new"}, "below"),
-        ({"results": "/tmp/new"}, "below"),
-        ({"results": ""}, "below"),
+        ({"results": "../models/new"}, "not inside"),
+        ({"results": "/tmp/new"}, "not inside"),
+        ({"results": ""}, "not inside"),
         ({"results": ".hidden"}, "hidden"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(proje
         replace(FORM, folder="damaged", results="without-it", epochs=1, skip_unreadable=True)
     )
     wait(run)
-    assert run.fault() is None and "left out: 1 unreadable" in run.log()
+    assert run.fault() is None and "skipped: 1 unreadable" in run.log()
 
 
 def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
@@ -316,9 +316,9 @@ def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, ta
     before, after = (np.asarray(Image.open(path)).astype(int) for path in (original, attacked))
     assert f"is {255 * epsilon:.2f} steps" in told and ("Target: " in told) == bool(target)
     if epsilon < 0.5 / 255:
-        assert (before == after).all() and "no value moved" in told
+        assert (before == after).all() and "no value changed" in told
     else:
-        assert np.abs(before - after).max() == 3 and "moved by up to 3." in told
+        assert np.abs(before - after).max() == 3 and "changed by up to 3 steps." in told
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def open_tab(page, name: str) -> None:
 
 
 def fill_form(page, epochs: int, results: str) -> None:
-    folder = page.get_by_label("Folder of classes")
+    folder = page.get_by_label("Folder with class folders")
     folder.fill("shapes")
     folder.press("Enter")
     page.get_by_text("3 classes, 48 images.").wait_for()
@@ -568,7 +568,7 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     page.get_by_label("PGD").check()
     page.get_by_label(re.compile("number input for Steps")).fill("3")
     wanted = expected[-1][2]  # the class that is answered last
-    page.get_by_label("Make it").click()
+    page.get_by_label("Target class").click()
     page.get_by_role("option", name=wanted, exact=True).click()
     told = page.get_by_text(f"Target: {wanted}")
     told.wait_for()
@@ -579,7 +579,7 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     page.get_by_label("Noise").check()
     table.wait_for()
     told.wait_for(state="detached")
-    assert page.get_by_label("Make it").is_hidden()
+    assert page.get_by_label("Target class").is_hidden()
 
 
 def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
@@ -602,7 +602,7 @@ def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
     attacked = page.locator(".pixels .image-frame img:visible").first
     assert attacked.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
     open_tab(page, "Predict")
-    page.get_by_text("Several pictures at once").click()
+    page.get_by_text("Several images at once").click()
     page.locator("input[type=file][multiple]").set_input_files([project / "photo.png"])
     with page.expect_download() as download:
         page.get_by_text("Download the table (CSV)").click()
@@ -619,10 +619,10 @@ def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
 
 def test_several_pictures_give_a_table_to_download(page, project):
     open_tab(page, "Predict")
-    page.get_by_text("Several pictures at once").click()
+    page.get_by_text("Several images at once").click()
     files = [project / "photo.png", project / "text.png"]
     page.locator("input[type=file][multiple]").set_input_files(files)
-    page.get_by_text("text.png: not an image this reads").wait_for()
+    page.get_by_text("text.png: not a supported image").wait_for()
     with page.expect_download() as download:
         page.get_by_text("Download the table (CSV)").click()
     table = pd.read_csv(download.value.path())
@@ -638,7 +638,7 @@ def test_a_test_image_can_be_clicked(page):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("text.png", "not an image this reads"),
+        ("text.png", "not a supported image"),
         ("huge.png", "more than 250,000,000 pixels"),
         ("big.png", "exceed the maximum allowed size"),
     ],
@@ -649,7 +649,7 @@ def test_a_bad_picture_gets_its_sentence(page, server, project, name, says):
     page.get_by_text(re.compile(says)).first.wait_for()
     open_page(page, server)
     open_tab(page, "Compare")
-    page.get_by_text(f"There is no study in {project}: dvc repro makes one, in the project.").wait_for()
+    page.get_by_text(f"There is no study in {project}: run dvc repro in the project folder.").wait_for()
 
 
 @pytest.mark.parametrize("name", ["pickle", "foreign"])
@@ -665,7 +665,7 @@ def test_a_file_that_is_no_model_of_ours_gets_its_sentence(page, project, name):
 def test_a_results_folder_elsewhere_gets_its_sentence(page):
     fill_form(page, 1, "../models/mine")
     page.get_by_role("button", name="Train").click()
-    page.get_by_text("'../models/mine' is not there").wait_for()
+    page.get_by_text("'../models/mine' is not inside").wait_for()
 
 
 def test_the_signal_of_a_terminal_ends_the_server(project):

@@ -1,4 +1,4 @@
-"""Where photographs come from: every source yields the same `Photograph`s."""
+"""The sources of photographs. All of them yield `Photograph`s."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,10 +7,10 @@ from carcls.data.sources.sift import LeftOut
 
 
 class Photograph(NamedTuple):
-    """One picture as its source gives it.
+    """One image of a source.
 
-    `name` is unique, `split/class/file` or `class/file`; `split` is the source's own: train, val, test or
-    "" where it has none; `data` holds the original bytes.
+    `name` is unique: `split/class/file` or `class/file`. `split` is train, val, test or, if the source has no
+    splits, "". `data` contains the original bytes.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Photograph(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a source holds: its class names in order, how many photographs, these by name, and what else."""
+    """The sorted class names of a source, the number of photographs, these by name, and the skipped files."""
 
     classes: list[str]
     total: int

@@ -1,7 +1,7 @@
 """The user's Kaggle credentials: read, checked and never shown.
 
-The official client sends them as they are, white space included, ignores a kaggle.json that it cannot parse,
-and prints a header that it cannot send.
+The official client has three faults: it sends credentials with surrounding white space, ignores a kaggle.json
+that it cannot parse, and prints a header that it cannot send.
 """
 
 import base64
@@ -18,7 +18,7 @@ from carcls.errors import InputError
 
 TOKEN, USER, KEY = "KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"
 HOW = (
-    "make a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it or save it as "
+    "create a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it or save it as "
     "~/.kaggle/access_token (an older key: KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json)"
 )
 HEADER = re.compile(r"\b(Bearer|Basic) [^\s'\"]+")
@@ -26,9 +26,9 @@ URL_USER = re.compile(r"://[^/\s@]+@")  # user and password, as in the address o
 
 
 def environment() -> tuple[dict[str, str], str]:
-    """The environment for the client, with clean credentials, and what is wrong with kaggle.json or "".
+    """The environment for the client with stripped credentials, and an error message on kaggle.json or "".
 
-    Raises InputError for a credential that no HTTP header can hold, or a token file that cannot be read.
+    Raises InputError for a credential that an HTTP header cannot contain, and for an unreadable token file.
     """
     found = dict(os.environ)
     for name in (TOKEN, USER, KEY):
@@ -56,7 +56,7 @@ def environment() -> tuple[dict[str, str], str]:
 
 
 def redacted(text: str, secrets: Mapping[str, str] = os.environ) -> str:
-    """`text` without the credentials in `secrets`, of a request's header or of a URL."""
+    """`text` without the credentials in `secrets`, in request headers and in URLs."""
     values = [secrets[name] for name in (TOKEN, KEY) if secrets.get(name)]
     values.append(base64.b64encode(f"{secrets.get(USER)}:{secrets.get(KEY)}".encode()).decode())
     for value in values:
@@ -65,7 +65,7 @@ def redacted(text: str, secrets: Mapping[str, str] = os.environ) -> str:
 
 
 class Redacted:
-    """The text stream `stream` for the client, without credentials."""
+    """A text stream for the client that removes credentials from all output to `stream`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -78,12 +78,12 @@ class Redacted:
 
 
 def _put(found: dict[str, str], name: str, value: str, origin: str) -> None:
-    """Set `name` in `found` to `value` without white space around it, if anything is left of it."""
+    """Set `name` in `found` to `value` without surrounding white space, unless it is empty."""
     value = value.strip().strip("\ufeff").strip()
     if not all("!" <= letter <= "~" for letter in value):
         raise InputError(
-            f"{origin} holds a space, a line break or another character that no credential of Kaggle has; "
-            "copy it again from https://www.kaggle.com/settings/api."
+            f"{origin} contains a space, a line break or another character that is invalid in Kaggle "
+            "credentials; copy it again from https://www.kaggle.com/settings/api."
         )
     if value:
         found[name] = value
@@ -107,13 +107,13 @@ def _text(path: Path) -> str:
 
 
 def _legacy(path: Path) -> tuple[str, str]:
-    """User name and key in a kaggle.json. Raises InputError that says what else the file is."""
+    """User name and key in a kaggle.json. Raises InputError with what is wrong with the file."""
     again = "create a new one with `Create Legacy API Key` at https://www.kaggle.com/settings/api"
     try:
         text = _text(path).strip()
         content = json.loads(text) if text.startswith(("{", "[")) else text
     except json.JSONDecodeError as error:
-        fault = f"is no valid JSON (line {error.lineno}, column {error.colno})"
+        fault = f"is not valid JSON (line {error.lineno}, column {error.colno})"
         if not text.endswith(("}", "]")):
             fault = "is truncated: its closing brace is missing"
         raise InputError(f"{path} {fault}; {again}.") from None
@@ -127,7 +127,7 @@ def _legacy(path: Path) -> tuple[str, str]:
         raise InputError(f"{path} is not JSON; {again}.")
     values = [content.get(key) for key in ("username", "key")] if isinstance(content, dict) else [None, None]
     if not all(isinstance(value, str) and value.strip() for value in values):
-        raise InputError(f'{path} lacks "username" or "key", or they are no text; {again}.')
+        raise InputError(f'{path} has no text as "username" or "key"; {again}.')
     return str(values[0]), str(values[1])
 
 

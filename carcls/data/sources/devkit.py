@@ -1,9 +1,9 @@
-"""Stanford Cars as its authors laid it out: folders of numbered images, labelled by MATLAB files.
+"""The original layouts of Stanford Cars: folders of numbered images, labelled by MATLAB files.
 
-`cars_train/` and `cars_test/`, at any depth, are labelled by the devkit's `cars_train_annos.mat` and by
-`cars_test_annos_withlabels.mat`; `cars_annos.mat` labels `car_ims/`, all images in one folder. Its numbers
-are not those of cars_train and cars_test, which were numbered in another order, so it cannot label these,
-although a popular copy of the data set comes with just that.
+The devkit's `cars_train_annos.mat` and `cars_test_annos_withlabels.mat` label `cars_train/` and `cars_test/`,
+at any depth. `cars_annos.mat` labels `car_ims/`, all images in one folder. It cannot label cars_train and
+cars_test, because it numbers the images in another order, although a popular copy of the data set has only
+this file.
 """
 
 import io
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> Arranged:
-    """As `layout.arrange`, for a tree of class folders or of the devkit's, told apart by what is in it.
+    """Like `layout.arrange`, for a tree of class folders or of the devkit, whichever `paths` contains.
 
-    `read` gives the content of a path. Test images without labels are left out and a warning is logged.
-    Raises InputError as `layout.arrange` does, and when a .mat file is damaged or an image has no label.
+    `read` returns the content of a path. Test images without labels are skipped with a warning. Raises
+    InputError like `layout.arrange`, and if a .mat file is damaged or another image has no label.
     """
     paths = list(paths)
     photographs, left_out = sift(paths)
@@ -48,13 +48,13 @@ def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> 
 
 
 def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Iterator[Labelled]:
-    """Every image; `car_ims` counts only without the other two."""
+    """All images with their labels; `car_ims` is ignored if one of the other two exists."""
     for folder in (TRAIN, TEST) if folders[TRAIN] or folders[TEST] else (ALL,):
         images = folders[folder]
         bare = [path for path in images if (folder, posixpath.basename(path)) not in labels]
         if folder == TEST and images and bare == images:
             log.warning(
-                "%s: no .mat file labels %s, so its %d photographs are left out; "
+                "%s: no .mat file labels %s, so its %d photographs are skipped; "
                 "split.test takes the test set from the others.",
                 origin,
                 TEST,
@@ -84,14 +84,16 @@ def _labels(mats: list[str], read: Callable[[str], bytes], origin: str) -> Label
         try:
             for key, number, split in _annotations(posixpath.basename(path).lower(), content):
                 if not 1 <= number <= len(names):
-                    raise InputError(f"{origin}: {path} has a class {number}; only {len(names)} have a name.")
+                    raise InputError(
+                        f"{origin}: {path} has a class {number}, but only {len(names)} classes have a name."
+                    )
                 if labels.setdefault(key, (names[number - 1], split)) != (names[number - 1], split):
                     raise InputError(
-                        f"{origin}: {path} contradicts another .mat file on {'/'.join(key)}; mend it."
+                        f"{origin}: {path} contradicts another .mat file on {'/'.join(key)}; repair it."
                     )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{origin}: {path} is no annotation file of Stanford Cars ({error!r})."
+                f"{origin}: {path} is not an annotation file of Stanford Cars ({error!r})."
             ) from None
     return labels
 
@@ -104,16 +106,16 @@ def _annotations(mat: str, content: dict) -> Iterator[tuple[tuple[str, str], int
         if "relative_im_path" in row:
             folder, file = row["relative_im_path"].split("/")
             yield (folder, file), int(row["class"]), "test" if row["test"] else "train"
-        elif "test" in mat:  # "cars_test_annos_withlabels (1).mat" is about
+        elif "test" in mat:  # not ==: "cars_test_annos_withlabels (1).mat" also exists
             yield (TEST, str(row["fname"])), int(row["class"]), "test"
         elif "train" in mat:
             yield (TRAIN, str(row["fname"])), int(row["class"]), "train"
 
 
 def _load(path: str, data: bytes, origin: str) -> dict:
-    from scipy.io import loadmat  # a third of a second, for this layout alone
+    from scipy.io import loadmat  # takes a third of a second, and only this layout needs it
 
     try:
         return loadmat(io.BytesIO(data), simplify_cells=True)
-    except Exception as error:  # loadmat has no exception of its own: a damaged file gives any of a dozen
-        raise InputError(f"{origin}: {path} is no MATLAB file or a damaged one ({error}).") from None
+    except Exception as error:  # loadmat raises a dozen types of exceptions for damaged files
+        raise InputError(f"{origin}: {path} is not a MATLAB file, or it is damaged ({error}).") from None

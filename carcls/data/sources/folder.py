@@ -1,4 +1,4 @@
-"""Photographs from a folder of the user's own."""
+"""Photographs from a folder."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from carcls.errors import InputError
 class Found(NamedTuple):
     """A file below a folder: its path relative to that folder, and why it cannot be read (None: it can).
 
-    An unreadable folder and a link that leads nowhere count as files, since nobody knows what is in them.
+    Unreadable folders and dangling links count as files, because their content is unknown.
     """
 
     path: str
@@ -24,9 +24,9 @@ class Found(NamedTuple):
 
 
 def open_folder(folder: Path) -> Source:
-    """The photographs of a tree of class folders, as `layout` tells them, or of Stanford Cars' devkit.
+    """The photographs of a tree of class folders (see `layout`) or of Stanford Cars' devkit.
 
-    Links are followed. Raises InputError as `find_photographs` does, and while the photographs are read.
+    Links are followed. Raises InputError like `find_photographs`, and while the photographs are read.
     """
     rows, left_out = find_photographs(folder)
     classes = sorted({row.class_name for row in rows})
@@ -34,10 +34,10 @@ def open_folder(folder: Path) -> Source:
 
 
 def find_photographs(folder: Path) -> Arranged:
-    """Which photographs `folder` holds, by name, with class and split, and what is left out; none is read.
+    """The photographs in `folder`, by name, with class and split, and the skipped files. Reads no image.
 
-    Raises InputError when the folder is missing, holds nothing that `devkit.arrange` can place, or a file or
-    folder in it cannot be read.
+    Raises InputError if the folder is missing, if `devkit.arrange` does not understand its layout, or if a
+    file or folder in it cannot be read.
     """
     folder = existing(folder)
     paths = []
@@ -49,9 +49,9 @@ def find_photographs(folder: Path) -> Arranged:
 
 
 def as_named(text: str) -> Path:
-    """The folder that a user named: `text` as it is, or without white space around it if only that exists.
+    """The folder `text`, or `text` without surrounding white space if only that exists.
 
-    Raises InputError when the path is not valid UTF-8, which params.yaml cannot hold.
+    Raises InputError if the path is not valid UTF-8, which params.yaml cannot contain.
     """
     folder = Path(text)
     if not folder.expanduser().exists() and Path(text.strip()).expanduser().exists():
@@ -66,10 +66,9 @@ def as_named(text: str) -> Path:
 
 
 def existing(folder: Path) -> Path:
-    """`folder` with its whole path. Raises InputError when there is none."""
-    folder = Path(
-        os.path.expanduser(folder)
-    ).absolute()  # an experiment in a copy of the project is elsewhere
+    """`folder` as an absolute path. Raises InputError if it does not exist or is not a folder."""
+    # absolute, because an experiment may run in a copy of the project
+    folder = Path(os.path.expanduser(folder)).absolute()
     try:
         mode = folder.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -96,8 +95,8 @@ def _read(path: Path) -> bytes:
 def walk(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) -> Iterator[Found]:
     """The files below the subfolder `relative` of `folder`, sorted by name in each folder.
 
-    Links are followed, but none back to a folder on the way here: `above` are their real paths.
-    What is hidden, or an operating system's own, has no error: nobody reads it.
+    Links are followed, except to a parent folder: `above` contains the real paths of these. Hidden files and
+    files of operating systems have no error, because they are not read.
     """
     here = folder / relative
     try:
@@ -115,14 +114,14 @@ def walk(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) 
                 yield from walk(folder, path, above | {real})
             else:
                 yield Found(path, None if entry.is_file() or is_system(path) else _no_file(entry))
-        except OSError as error:  # of a link
+        except OSError as error:  # a dangling or circular link
             yield Found(path, None if is_system(path) else error)
 
 
 def _no_file(entry: os.DirEntry) -> OSError | None:
-    """What is wrong with a pipe, socket or device that is called like a photograph.
+    """The error for a pipe, socket or device that has the name of a photograph.
 
-    Raises OSError for a link that leads nowhere.
+    Raises OSError for a dangling link.
     """
     entry.stat()
     return OSError(0, "it is not a regular file") if is_photograph(entry.name) else None
@@ -130,5 +129,5 @@ def _no_file(entry: os.DirEntry) -> OSError | None:
 
 def _unreadable(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"data.folder: {path} cannot be read ({error.strerror}); make it readable or take it away."
+        f"data.folder: {path} cannot be read ({error.strerror}); make it readable or remove it."
     )

@@ -1,7 +1,7 @@
-"""Photographs from a data set of Kaggle, by the official client.
+"""Photographs from a Kaggle data set, downloaded with the official client.
 
-The client runs in a child process, because `import kaggle` talks to the network, prints, may call exit()
-and has no time limit of its own. This module is also that child's program.
+The client runs in a child process, because `import kaggle` uses the network, prints, may call exit() and has
+no timeout. This module is also the program of that child process.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from carcls.data.sources.zipped import ZipReader
 from carcls.errors import InputError
 
 POLL_S = 0.2
-STALL_S = 90.0  # without a byte; the client's own five retries wait 62 s in all
+STALL_S = 90.0  # without a byte; the client's five retries wait 62 s in total
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 def open_kaggle(dataset: str, download_folder: Path) -> Source:
     """The photographs of the Kaggle data set `dataset`, "OWNER/NAME", read from its zip one at a time.
 
-    The zip is downloaded to `download_folder`/OWNER/NAME.zip unless it is there already; a download that was
-    cut off is taken up where it stopped. It stays until `forget`. Class folders and Stanford Cars' devkit are
-    understood (see `devkit.arrange`). Raises InputError, also while the photographs are read, when Kaggle
-    gives no zip, or one that is damaged, not to be trusted or laid out otherwise.
+    The zip is downloaded to `download_folder`/OWNER/NAME.zip, unless it exists, and stays there until
+    `forget`. An interrupted download is resumed. The layout is class folders or Stanford Cars' devkit (see
+    `devkit.arrange`). Raises InputError, also while the photographs are read, if the download fails, or the
+    zip is damaged, unsafe or has another layout.
     """
     path = download_folder / f"{dataset}.zip"
     if not path.exists() or _marker(path).exists():
@@ -48,7 +48,7 @@ def open_kaggle(dataset: str, download_folder: Path) -> Source:
 
 
 def forget(download_folder: Path) -> None:
-    """Remove the downloads, for when their photographs are safe elsewhere."""
+    """Remove the downloads, after their photographs were copied."""
     shutil.rmtree(download_folder, ignore_errors=True)
 
 
@@ -58,12 +58,12 @@ def _photographs(archive: ZipReader, rows: list[Placed]) -> Iterator[Photograph]
 
 
 def _marker(path: Path) -> Path:
-    """Where the client keeps what it needs to resume the download of `path`; gone when that is complete."""
+    """The client's state of the download of `path`. It exists while the download is incomplete."""
     return path.with_name(path.name + ".kaggle-partial")
 
 
 def _download(dataset: str, path: Path) -> None:
-    """Run the client in a child, its progress bar on our stderr, until `path` is there or it is given up."""
+    """Download `path` with the client in a child process, which shows its progress bar on stderr."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,11 +84,13 @@ def _download(dataset: str, path: Path) -> None:
     if sentence:
         raise InputError(sentence)
     if child.returncode or not path.exists():
-        raise InputError(f"The Kaggle client stopped (exit status {child.returncode}); run again to go on.")
+        raise InputError(
+            f"The Kaggle client stopped (exit status {child.returncode}); run again to continue."
+        )
 
 
 def _watch(child: subprocess.Popen, dataset: str, path: Path) -> None:
-    """Wait for the child. Raises InputError when no byte has come for STALL_S or the disk is too small."""
+    """Wait for the child. Raises InputError if no byte arrives for STALL_S or the disk is too small."""
     size, since = 0, time.monotonic()
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -100,18 +102,18 @@ def _watch(child: subprocess.Popen, dataset: str, path: Path) -> None:
         if time.monotonic() - since > STALL_S:
             raise InputError(
                 f"Kaggle sent nothing of {dataset} for {STALL_S:.0f} s; check the network and run again "
-                "to go on where it stopped."
+                "to continue the download."
             )
         missing, free = _total(path) - size, shutil.disk_usage(path.parent).free
         if missing > free:
             raise InputError(
-                f"{path.parent} has {free / 1e6:,.0f} MB free and the rest of {dataset} takes "
-                f"{missing / 1e6:,.0f} MB; make room and run again to go on where it stopped."
+                f"{path.parent} has {free / 1e6:,.0f} MB free, but the rest of {dataset} needs "
+                f"{missing / 1e6:,.0f} MB; free disk space and run again to continue the download."
             )
 
 
 def _total(path: Path) -> int:
-    """Size of the whole zip in bytes as the client noted it; 0 while it has not."""
+    """The size of the complete zip in bytes according to the client; 0 while it is unknown."""
     try:
         return json.loads(_marker(path).read_text())["size"] or 0
     except (OSError, ValueError, KeyError):
@@ -119,16 +121,16 @@ def _total(path: Path) -> int:
 
 
 def _client(dataset: str, folder: str, fault: str) -> None:
-    """The child: download and print nothing to stdout, or the sentence that says why that failed.
+    """The program of the child: download, and print nothing to stdout except the message of an error.
 
-    `fault`: what is wrong with the user's kaggle.json, or "".
+    `fault` is the error message on the user's kaggle.json, or "".
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the parent ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.stderr = cast(TextIO, credentials.Redacted(sys.stderr))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            import kaggle  # logs in, and says at length when it has no credentials
+            import kaggle  # logs in, and prints a long message if it has no credentials
         with contextlib.redirect_stdout(sys.stderr):
             kaggle.api.dataset_download_files(dataset, path=folder, quiet=False)
     except (Exception, SystemExit) as error:
@@ -136,14 +138,13 @@ def _client(dataset: str, folder: str, fault: str) -> None:
 
 
 def _end_with_parent() -> None:
-    os.read(
-        sys.stdin.fileno(), 1
-    )  # the parent's end of the pipe closes however the parent ends, SIGKILL included
+    # the pipe closes when the parent ends, even by SIGKILL
+    os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
 
 def _sentence(error: BaseException, dataset: str, folder: Path, fault: str) -> str:
-    """What the client's exception means to a user, and the way out."""
+    """The message for an exception of the client: what is wrong and how to fix it."""
     import requests
 
     response = getattr(error, "response", None)
@@ -151,9 +152,9 @@ def _sentence(error: BaseException, dataset: str, folder: Path, fault: str) -> s
         first = (response.history or [response])[0].request  # a redirect to another host drops credentials
         return _refusal(response.status_code, "Authorization" in first.headers, dataset, fault)
     reason = " ".join(credentials.redacted(str(error)).split())[:200]
-    if isinstance(error, requests.RequestException):  # an OSError, too
+    if isinstance(error, requests.RequestException):  # before OSError, of which it is a subclass
         return (
-            f"Kaggle cannot be reached ({reason}); check the network and run again to go on where it stopped."
+            f"Kaggle cannot be reached ({reason}); check the network and run again to continue the download."
         )
     if isinstance(error, OSError):
         return _unwritable(folder, error)
@@ -163,26 +164,24 @@ def _sentence(error: BaseException, dataset: str, folder: Path, fault: str) -> s
 
 
 def _unwritable(folder: Path, error: OSError) -> str:
-    return f"{folder} cannot be written ({error.strerror}); mend that and run again."
+    return f"{folder} cannot be written ({error.strerror}); fix this and run again."
 
 
 def _refusal(status: int, signed_in: bool, dataset: str, fault: str) -> str:
     page = f"https://www.kaggle.com/datasets/{dataset}"
     if not signed_in and status in (401, 403):
-        return f"Kaggle wants credentials for {dataset}: {fault or f'there are none; {credentials.HOW}.'}"
+        return f"Kaggle requires credentials for {dataset}: {fault or f'there are none; {credentials.HOW}.'}"
     match status:
         case 401:
-            return f"Kaggle refuses your credentials (401): {fault or f'{credentials.HOW}.'}"
+            return f"Kaggle rejects your credentials (401): {fault or f'{credentials.HOW}.'}"
         case 403:
-            return (
-                f"Kaggle refuses you {dataset} (403): accept its terms at {page}, signed in as the same user."
-            )
+            return f"Kaggle denies access to {dataset} (403): sign in and accept its terms at {page}."
         case 404:
             return (
                 f"Kaggle has no data set {dataset} (404): check data.kaggle.dataset, OWNER/NAME as in {page}."
             )
         case 429:
-            return f"Kaggle refuses more downloads for now (429): wait and run again for {dataset}."
+            return f"Kaggle allows no more downloads for now (429): wait and run again for {dataset}."
     return f"Kaggle failed on {dataset} (HTTP status {status}): run again later."
 
 

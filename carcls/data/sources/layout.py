@@ -1,8 +1,8 @@
-"""Which class and split a photograph belongs to, told from its path alone.
+"""The class and split of a photograph, from its path alone.
 
-Folders that only wrap do not count; then come folders that say train, val or test, if there are such; then
-the class; what lies deeper belongs to it. Where names leave doubt the tree is refused: no test picture is to
-be trained on because of a name.
+Folders that contain only one folder are ignored. The next level may be split folders (train, val, test). The
+next level is the class, and deeper folders belong to it. A tree with ambiguous names is rejected, so that no
+test image is used for training because of a name.
 """
 
 import logging
@@ -18,7 +18,7 @@ from carcls.errors import InputError
 from carcls.imageset.images import suffixes
 
 EXPECTED = "photographs are expected in class folders, CLASS/* or train/CLASS/* and test/CLASS/*"
-RENAME = "call the folders that divide the photographs train, val and test, and no class so"
+RENAME = "rename the split folders to train, val and test, and rename classes with such names"
 log = logging.getLogger(__name__)
 
 
@@ -32,14 +32,14 @@ class Placed(NamedTuple):
 
 
 class Arranged(NamedTuple):
-    """The photographs of a tree, sorted by name, and what else was found in it."""
+    """The photographs of a tree, sorted by name, and its other files."""
 
     rows: list[Placed]
     left_out: list[LeftOut]
 
 
 class Labelled(NamedTuple):
-    """A path, its class and split, and what is to follow these in its name."""
+    """A path, its class and split, and the rest of its name after these."""
 
     path: str
     class_name: str
@@ -49,7 +49,7 @@ class Labelled(NamedTuple):
 
 @dataclass
 class Folder:
-    """The photographs in the folder `path` and the folders in it that hold any."""
+    """The photographs in the folder `path`, and its folders that contain any."""
 
     path: str
     files: list[str] = field(default_factory=list)
@@ -61,17 +61,17 @@ class Folder:
             yield from folder.all_files()
 
     def all_folders(self) -> Iterator[str]:
-        """The names of the folders in it, at any depth."""
+        """The names of all folders in it, at any depth."""
         for name, folder in self.folders.items():
             yield name
             yield from folder.all_folders()
 
 
 def arrange(paths: Iterable[str], origin: str) -> Arranged:
-    """The image files among `paths` by class and split (train, val, test or ""), and what was left out.
+    """The images among `paths` by class and split (train, val, test or ""), and the skipped files.
 
-    `paths` are relative, with "/"; `origin` is what the sentences call the tree. Raises InputError where
-    names leave doubt of what is a split and what a class, and as `place` does.
+    `paths` are relative, with "/". `origin` names the tree in messages. Raises InputError if names leave open
+    which folders are splits and which are classes, and like `place`.
     """
     photographs, left_out = sift(paths)
     top, found = _tree(photographs), []
@@ -98,17 +98,17 @@ def _tree(paths: Iterable[str]) -> Folder:
 
 
 def _without_wrappers(folder: Folder) -> Folder:
-    """The first folder from `folder` down that holds more than one folder with folders in it."""
+    """The first folder from `folder` down that does not merely contain one folder with folders."""
     while not folder.files and len(folder.folders) == 1:
         [(name, inner)] = folder.folders.items()
         if not inner.folders or (said(name) and not any(map(said, inner.folders))):
-            break  # it is a class, or a split
+            break  # it is a class or a split
         folder = inner
     return folder
 
 
 def _inside_split(folder: Folder) -> Folder:
-    """The folder of classes in a split: `seg_train/seg_train/CLASS` and `train/images/CLASS` wrap them."""
+    """The folder in a split that contains the classes, as in `seg_train/seg_train` or `train/images`."""
     while not folder.files and len(folder.folders) == 1:
         [(name, inner)] = folder.folders.items()
         if not inner.folders or not (said(name) or is_filler(name)):
@@ -118,7 +118,7 @@ def _inside_split(folder: Folder) -> Folder:
 
 
 def _holds_classes(name: str, folder: Folder) -> bool:
-    """Whether the folder `name` holds class folders, and not photographs alone, as `val/images/*` does."""
+    """Whether the folder `name` contains class folders, unlike `val/images/*`, which has only images."""
     folder = _inside_split(folder)
     if len(folder.folders) == 1:
         [(inside, inner)] = folder.folders.items()
@@ -127,7 +127,7 @@ def _holds_classes(name: str, folder: Folder) -> bool:
 
 
 def _splits(top: Folder, origin: str) -> dict[str, str] | None:
-    """The folders of `top` that are splits, with what each is; None where `top` holds the classes."""
+    """The split of each folder of `top` that is one; None if `top` contains the classes."""
     speaking = {name: words for name in top.folders if (words := said(name))}
     inside = [name for name, folder in top.folders.items() if _holds_classes(name, folder)]
     holding = {name: speaking[name] for name in inside if name in speaking}
@@ -136,40 +136,42 @@ def _splits(top: Folder, origin: str) -> dict[str, str] | None:
     if not holding:
         if "train" in told and len(told) > 1:
             raise InputError(
-                f"{origin}: {_list(speaking)} hold photographs, and no class folders; {EXPECTED}."
+                f"{origin}: {_list(speaking)} contain photographs but no class folders; {EXPECTED}."
             )
         parts = [name for name in inside if says_part(name)]
         if len(parts) > 1:
-            raise InputError(f"{origin}: {_list(parts)} say parts of a set; put their classes together.")
+            raise InputError(
+                f"{origin}: {_list(parts)} look like parts of one data set; merge their class folders."
+            )
         return None
     if silent and len({words.split for words in holding.values()}) == 1:
         [(name, words), *others] = holding.items()
-        if words.beside and not others:  # `train_station` beside `airport`
+        if words.beside and not others:  # a class, such as `train_station` beside `airport`
             return None
         raise InputError(
-            f"{origin}: {_list(holding)} may be a split or a class beside {_list(silent)}; {RENAME}."
+            f"{origin}: {_list(holding)}, beside {_list(silent)}, may be a split or a class; {RENAME}."
         )
     _check_one_meaning(holding, origin)
     deep = [name for name in silent if name in inside]
     if deep:
-        raise InputError(f"{origin}: {_list(deep)} lies beside {_list(holding)} and says no split; {RENAME}.")
+        raise InputError(
+            f"{origin}: {_list(deep)}, beside {_list(holding)}, is not the name of a split; {RENAME}."
+        )
     return {name: words.split for name, words in holding.items()}
 
 
 def _check_one_meaning(holding, origin: str) -> None:
-    """Each split is said by one folder, and all in the same words: not by `train_station` and `test_site`."""
+    """Check that each split has one folder and the names agree, unlike `train_station`, `test_site`."""
     for split in ("train", "val", "test"):
         names = [name for name, words in holding.items() if words.split == split]
         if len(names) > 1:
-            raise InputError(
-                f"{origin}: {_list(names)} both say {split}; make one of them, or take one away."
-            )
+            raise InputError(f"{origin}: {_list(names)} all mean {split}; merge them or remove all but one.")
     if len({words.beside for words in holding.values() if words.beside}) > 1:
         raise InputError(f"{origin}: {_list(holding)} may be splits or classes; {RENAME}.")
 
 
 def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
-    """All photographs in the class folders of `folder`, which is the split `split` or all ("")."""
+    """All photographs in the class folders of `folder`. `split` is its split, or "" without splits."""
     if not split and all(map(_is_divided, folder.folders.values())):
         for class_name, inner in folder.folders.items():
             for name, part in inner.folders.items():
@@ -180,16 +182,16 @@ def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
     if of_others:
         name, below = of_others[0]
         raise InputError(
-            f"{origin}: {below}, in the class folder {name}, may be a split; {EXPECTED}, and {RENAME}."
+            f"{origin}: {below}, in the class folder {name}, may be a split; {EXPECTED}; {RENAME}."
         )
     if inside:
-        log.info("%s: folders in a class folder are no classes: %s belongs to %s", origin, *inside[0][::-1])
+        log.info("%s: folders in a class folder belong to it: %s is read as %s", origin, *inside[0][::-1])
     for class_name, inner in folder.folders.items():
         yield from _of(class_name, split, inner)
 
 
 def _is_divided(folder: Folder) -> bool:
-    """Whether the class folder `folder` holds splits and nothing else, as CLASS/train/* and CLASS/test/*."""
+    """Whether the class folder `folder` contains only splits, as CLASS/train/* and CLASS/test/*."""
     told = [split_of(name) for name in folder.folders]
     flat = not folder.files and not any(part.folders for part in folder.folders.values())
     return flat and "train" in told and "" not in told and len(told) == len(set(told))
@@ -201,9 +203,9 @@ def _of(class_name: str, split: str, folder: Folder) -> Iterator[Labelled]:
 
 
 def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
-    """The rows of `labelled` with their names, sorted by these.
+    """The rows of `labelled` with unique names, sorted by name.
 
-    Raises InputError when two photographs would have one name, a class has no training photograph, or there
+    Raises InputError if two photographs would get the same name, a class has no training photograph, or there
     are fewer than two classes.
     """
     placed: dict[str, Placed] = {}
@@ -230,9 +232,9 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
 
 
 def canonical_class(name: str) -> str:
-    """`name` as a folder can have it, the same however a copy of the data set spells it.
+    """`name` as a folder name, the same for all copies of a data set.
 
-    Stanford Cars' `Ram C/V Cargo Van Minivan 2012` has a slash, which its copies write as "-", "_" or "".
+    Stanford Cars' `Ram C/V Cargo Van Minivan 2012` has a slash. Its copies replace it by "-", "_" or "".
     """
     name = unicodedata.normalize("NFC", name).strip().replace("/", "-")
     return re.sub(r"^Ram C[-_ ]?V\b", "Ram C-V", name)
@@ -272,7 +274,7 @@ def _alphabets(word: str) -> set[str]:
 
 
 def _list(names: Iterable[str]) -> str:
-    """Up to four names in a sentence."""
+    """`names` as text, at most four: `a, b, c and 5 more`."""
     names = sorted(names)
     shown = names[:4] if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
@@ -290,10 +292,10 @@ def _check_classes(rows: list[Placed], origin: str) -> None:
     classes = sorted({row.class_name for row in rows})
     if not classes:
         raise InputError(
-            f"{origin} holds no images in class folders ({', '.join(sorted(suffixes()))}); {EXPECTED}."
+            f"{origin} contains no images in class folders ({', '.join(sorted(suffixes()))}); {EXPECTED}."
         )
     if len(classes) == 1:
-        raise InputError(f"{origin} holds one class only, {classes[0]!r}; give at least two.")
+        raise InputError(f"{origin} contains only one class, {classes[0]!r}; add a second class.")
     trained = {row.class_name for row in rows if row.split in ("train", "")}
     for row in rows:
         if row.class_name not in trained:

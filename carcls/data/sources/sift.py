@@ -1,4 +1,4 @@
-"""Which files of a tree are photographs, told from their paths, and what is said of the others."""
+"""Select the photographs of a tree by their paths, and count the other files."""
 
 import posixpath
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from carcls.imageset.images import HEIC_SUFFIXES, NEEDS_HEIC, suffixes
 
-SYSTEM = {  # what file servers and operating systems leave behind, in lower case
+SYSTEM = {  # files and folders of file servers and operating systems, in lower case
     "__macosx", "@eadir", "@tmp", "@__thumb", "#recycle", "@recycle", "@recently-snapshot", "#snapshot",
     "$recycle.bin", "recycler", "system volume information", "lost+found", "__pycache__", "_vti_cnf",
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
@@ -15,14 +15,14 @@ LOOSE = "in no class folder"
 
 
 class LeftOut(NamedTuple):
-    """One file that is no photograph of the set: why, in a few words, and its path."""
+    """A skipped file: the reason in a few words, and its path."""
 
     reason: str
     path: str
 
 
 def sift(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
-    """The photographs among `paths`, sorted, and the files that are none."""
+    """The photographs among `paths`, sorted, and the other files with the reason."""
     photographs, left_out = [], []
     read = suffixes()
     for path in sorted(paths):
@@ -35,12 +35,12 @@ def sift(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
 
 
 def is_photograph(path: str) -> bool:
-    """Whether `path` has an image's suffix and is neither hidden nor a system's own."""
+    """Whether `path` has the suffix of an image and is neither hidden nor a system file."""
     return not _reason(path, suffixes())
 
 
 def is_system(path: str) -> bool:
-    """Whether `path` is hidden, or an operating system's own, or in such a folder."""
+    """Whether `path` is hidden or a system file, or in such a folder."""
     return bool(_system(path))
 
 
@@ -52,7 +52,7 @@ def _system(path: str) -> str:
 
 
 def _reason(path: str, read: frozenset[str]) -> str:
-    """Why the file `path` is left out; "" where it is a photograph."""
+    """Why the file `path` is skipped; "" if it is a photograph."""
     system = _system(path)
     if system:
         return system
@@ -61,12 +61,12 @@ def _reason(path: str, read: frozenset[str]) -> str:
 
 
 def parts(path: str) -> list[str]:
-    """The folders and the file of `path`."""
+    """The names of the folders and of the file in `path`."""
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def summary(left_out: Iterable[tuple[str, str]]) -> str:
-    """LeftOuts counted by reason, as `12 .heic (...), 3 hidden, 1 in no class folder (as sea.jpg)`."""
+    """The number of files by reason: `12 .heic (...), 3 hidden, 1 in no class folder (as sea.jpg)`."""
     by_reason: dict[str, list[str]] = {}
     for reason, path in left_out:
         by_reason.setdefault(reason, []).append(path)

@@ -1,7 +1,7 @@
-"""What the name of a folder says of train, val and test.
+"""Recognize train, val and test in the name of a folder.
 
-People write these in many ways: `Training`, `seg_train`, `train_images`, `02-Validation`, `testset`,
-`prueba`, `测试集`. A name is cut into words; one word names the split, others may stand beside it.
+There are many spellings: `Training`, `seg_train`, `train_images`, `02-Validation`, `testset`, `prueba`,
+`测试集`. A name is split into words. One of them names the split; other words may stand beside it.
 """
 
 import re
@@ -26,7 +26,7 @@ WORDS = {
         測試 测试 評価 テスト 테스트 시험 평가
     """,
 }
-# said beside the word of a split, these tell nothing else
+# words without a meaning of their own beside the name of a split
 FILLERS = set(
     """
     set sets data dataset datasets image images img imgs photo photos picture pictures pic pics folder folders
@@ -42,14 +42,14 @@ _SUFFIX = re.compile(
 
 
 class Said(NamedTuple):
-    """The split that a name says, and the words beside it, in which the names of other splits agree."""
+    """The split in a name, and the other words, which must be the same in the names of all splits."""
 
     split: str
     beside: frozenset[str]
 
 
 def said(name: str) -> Said | None:
-    """What `name` says; None where it says nothing, or contradicts itself (`train_or_test`)."""
+    """The split in `name`; None if there is none or more than one (`train_or_test`)."""
     splits, beside = set(), set()
     for word in _words(name):
         short = _SUFFIX.sub("", word)
@@ -57,30 +57,32 @@ def said(name: str) -> Said | None:
             splits.add(_SPLITS.get(word) or _SPLITS[short])
         elif word not in FILLERS:
             beside.add(word)
-    if splits == {"train", "val"}:  # `train_val` is what validation is taken from, as in Pascal VOC
+    if splits == {"train", "val"}:  # as in Pascal VOC, val is taken from `train_val`
         splits = {"train"}
     return Said(splits.pop(), frozenset(beside)) if len(splits) == 1 else None
 
 
 def split_of(name: str) -> str:
-    """The split that `name` says; "" where it says none."""
+    """The split in `name`, or ""."""
     words = said(name)
     return words.split if words else ""
 
 
 def says_part(name: str) -> bool:
-    """Whether `name` is one of several that divide a set otherwise, as `fold_3`."""
+    """Whether `name` is a part of a set but not a split, such as `fold_3`."""
     return not PARTS.isdisjoint(_words(name))
 
 
 def is_filler(name: str) -> bool:
-    """Whether `name` tells nothing, as `images` or `new_data (2)`."""
+    """Whether `name` has no meaning, such as `images` or `new_data (2)`."""
     return all(word in FILLERS for word in _words(name))
 
 
 def _words(name: str) -> list[str]:
-    """`name` in lower case without accents, cut at all that is no letter and where a capital follows a small
-    letter; numbers, as in `train2017` or `test (1)`, say nothing.
+    """The words of `name` in lower case without accents.
+
+    Words end at characters that are not letters, including digits (`train2017`), and before a capital that
+    follows a small letter.
     """
     cut = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     plain = unicodedata.normalize("NFKD", cut).casefold()

@@ -1,4 +1,4 @@
-"""Files read straight out of a zip that nobody vouches for: nothing is ever extracted."""
+"""Read files from an untrusted zip without extracting it."""
 
 import lzma
 import re
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from carcls.errors import InputError
 
-MAX_MEMBER = 200 * 2**20  # bytes; the largest photographs have some 50 MB
-UNIX = 3  # the system that made an entry, where "\\" can be part of a file's name
-MAX_RATIO = 100  # bytes unpacked per byte of the zip; photographs have about 1, a bomb 1,000
+MAX_MEMBER = 200 * 2**20  # bytes; the largest photographs have about 50 MB
+UNIX = 3  # the system that created an entry; on Unix, a file name may contain "\\"
+MAX_RATIO = 100  # bytes unpacked per byte of the zip: photographs have about 1, a zip bomb 1,000
 
-# what zipfile and the decompressors raise on damaged input
+# zipfile and the decompressors raise these on damaged input
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -29,11 +29,11 @@ DAMAGE = (
 
 
 class ZipReader:
-    """A zip's files by name, any one at a time."""
+    """Reads files of a zip by name."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError when `path` is no zip, unpacks to MAX_RATIO times its size, or has a member that
-        is encrypted, no plain file or named to land outside the folder it would be unpacked in.
+        """Raises InputError if `path` is not a zip, unpacks to over MAX_RATIO times its size, or has a member
+        that is encrypted, is not a plain file, or has a path outside the archive.
         """
         self.path = path
         try:
@@ -49,15 +49,15 @@ class ZipReader:
         self._members = dict(zip(paths, members, strict=True))
         if sum(member.file_size for member in members) > MAX_RATIO * path.stat().st_size:
             raise InputError(
-                f"{path} unpacks to over {MAX_RATIO} times its size, as no photographs do; delete it."
+                f"{path} unpacks to over {MAX_RATIO} times its size, unlike photographs; delete it."
             )
 
     def names(self) -> list[str]:
-        """The relative paths of all files, with "/", in the zip's order."""
+        """The relative paths of all files, with "/", in the order of the zip."""
         return self._names
 
     def read(self, name: str) -> bytes:
-        """The whole content of a file. Raises InputError when it is damaged or over MAX_MEMBER bytes."""
+        """The content of a file. Raises InputError if it is damaged or has over MAX_MEMBER bytes."""
         try:
             with self._zip.open(self._members[name]) as file:
                 data = file.read(MAX_MEMBER + 1)  # reading to the end also checks the CRC
@@ -65,16 +65,16 @@ class ZipReader:
             raise self._damaged(f"{name}: {error}") from None
         if len(data) > MAX_MEMBER:
             raise InputError(
-                f"{self.path}: {name} is larger than {MAX_MEMBER >> 20} MB; it can be no photograph."
+                f"{self.path}: {name} is larger than {MAX_MEMBER >> 20} MB; choose another data set."
             )
         if len(data) != self._members[name].file_size:
-            raise self._damaged(f"{name} ends too early")
+            raise self._damaged(f"{name} is truncated")
         return data
 
     def _check(self, member: zipfile.ZipInfo) -> None:
         name = member.filename.replace("\\", "/")
         if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:/", name):
-            raise self._refused(member, "is a path out of the archive")
+            raise self._refused(member, "is a path outside the archive")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise self._refused(member, "is a link or a device, not a file")
         if member.flag_bits & 1:
@@ -90,7 +90,7 @@ class ZipReader:
 def _path(member: zipfile.ZipInfo, slashes: bool) -> str:
     """The path of `member` with "/". `slashes`: whether any name in its zip has one.
 
-    Some programs for Windows write "\\" between folders, against the standard.
+    Some Windows programs separate folders by "\\", against the standard.
     """
     if member.create_system == UNIX and slashes:
         return member.filename
