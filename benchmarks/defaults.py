@@ -137,7 +137,7 @@ def _trained(folder: Path, arguments: argparse.Namespace, seed: int, changes: di
     from carcls.pipeline.download import download
     from carcls.pipeline.split import split
     from carcls.pipeline.weights import weights
-    from carcls.results.settings import lay_over
+    from carcls.results.settings import with_overrides
 
     options = {
         "seed": seed,
@@ -145,7 +145,7 @@ def _trained(folder: Path, arguments: argparse.Namespace, seed: int, changes: di
         "data.image_size": arguments.size,
         "train.epochs": arguments.epochs,
     } | changes
-    settings = lay_over(str(folder), options, "The benchmark")
+    settings = with_overrides(str(folder), options, "The benchmark")
     arch, device = settings.model.arch, resolve_device("auto")
     with TemporaryDirectory() as made:
         work = Path(made)

@@ -33,7 +33,7 @@ from carcls.evaluation import attack
 from carcls.evaluation.scores import predict
 from carcls.learning import loading, training, variant
 from carcls.learning.loading import ImageSet
-from carcls.learning.model import backbone_of, build, normalise, save_backbone, split_frozen
+from carcls.learning.model import backbone_of, build_model, normalise, save_backbone, split_frozen
 from carcls.learning.training import Inputs, Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +109,7 @@ def _write(folder: Path, path: Path, sizes: Sizes) -> None:
         if split == "train":
             write_folder(folder / "folder", chosen)
     for arch in ARCHS:
-        weights = backbone_of(build(arch, 1, seed=1).state_dict())
+        weights = backbone_of(build_model(arch, 1, seed=1).state_dict())
         save_backbone(folder / f"weights/{arch}.safetensors", weights)
 
 
@@ -279,7 +279,7 @@ def _training_rate(
         def update(self, n: float = 1) -> None:
             clock.tick(int(n))
 
-    step = training.Run(trained, recipe).step
+    step = training.TrainingState(trained, recipe).step
     return clock.rate(lambda: training.train_epoch(trained, inputs, 1, step, recipe, Bar))
 
 

@@ -28,7 +28,7 @@ from carcls.imageset import archive, images
 from carcls.inference.classifier import Classifier
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
+from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 
 SIZE, CLASSES = 224, 12
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,7 @@ def main() -> None:
         model = folder / "models/resnet18-pretrained.safetensors"
         classes = [f"class {number}" for number in range(CLASSES)]
         info = ModelInfo("resnet18", "pretrained", classes, SIZE, MEAN, STD, 0.5, 1)
-        save_model(model, build("resnet18", CLASSES, seed=1), info)
+        save_model(model, build_model("resnet18", CLASSES, seed=1), info)
         for number, data in enumerate(photographs(arguments.path, arguments.images)):
             path = folder / f"pictures/{number:05}.jpg"
             path.parent.mkdir(exist_ok=True)

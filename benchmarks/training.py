@@ -73,14 +73,14 @@ def _carcls(
     fast_kernels: bool = True,
 ) -> float:
     from carcls.learning.loading import ArchiveSet
-    from carcls.learning.model import build
+    from carcls.learning.model import build_model
     from carcls.learning.training import fit
 
     startup.set_up()
     val = ArchiveSet(folder / f"val-{size}.tar")
     start = time.perf_counter()
     train = ArchiveSet(folder / f"{name}-{size}.tar")
-    model = build(arch, len(train.classes), seed=1)
+    model = build_model(arch, len(train.classes), seed=1)
     for _ in fit(model, train, val, _recipe(frozen, epochs), fast_kernels=fast_kernels):
         pass
     return time.perf_counter() - start
@@ -232,7 +232,7 @@ def _parts(arguments: argparse.Namespace, folder: Path) -> None:
     from carcls.evaluation.attack import attack
     from carcls.evaluation.scores import predict
     from carcls.learning.loading import ArchiveSet
-    from carcls.learning.model import build
+    from carcls.learning.model import build_model
 
     startup.set_up()
     rows = []
@@ -246,7 +246,7 @@ def _parts(arguments: argparse.Namespace, folder: Path) -> None:
         test = ArchiveSet(folder / "parts.tar")
         rows.append((f"{size} pixels: open and decode an archive", _rate(start, len(test))))
         recipe = _recipe(0, 1)
-        model = build("resnet18", len(test.classes), seed=1)
+        model = build_model("resnet18", len(test.classes), seed=1)
         for name, run in (
             ("evaluate, float32", partial(predict, model, test, recipe.device)),
             (
@@ -266,7 +266,7 @@ def _rate(start: float, count: int) -> str:
 
 def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
     from carcls.learning.loading import ArchiveSet
-    from carcls.learning.model import build, load_backbone
+    from carcls.learning.model import build_model, load_backbone
     from carcls.learning.training import fit
 
     startup.set_up()
@@ -279,7 +279,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
     for precision in ("bf16", "fp32"):
         best = []
         for seed in arguments.seeds:
-            model = build("resnet18", len(train.classes), seed=seed)
+            model = build_model("resnet18", len(train.classes), seed=seed)
             if arguments.backbone:
                 load_backbone(model, arguments.backbone)
             history = fit(model, train, val, _recipe(0, arguments.epochs, precision, seed))

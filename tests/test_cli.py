@@ -19,12 +19,12 @@ from PIL import Image
 
 from carcls.cli import predict as predicting
 from carcls.cli import program as cli
-from carcls.evaluation.example import Means
+from carcls.evaluation.example import AttackSpec
 from carcls.evaluation.scores import predict
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.inference.classifier import Classifier
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import IMAGENET, MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.learning.model import IMAGENET, MEAN, STD, ModelInfo, build_model, load_model, save_model
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def test_set(data):
 def model(tmp_path_factory, test_set):
     """A model of the demo's classes; BatchNorm has seen images, so that its answers differ."""
     path = tmp_path_factory.mktemp("models") / "resnet18-scratch.safetensors"
-    network = build("resnet18", 12, seed=1)
+    network = build_model("resnet18", 12, seed=1)
     network.train()(test_set.read(range(len(test_set))).float() / 255)
     save_model(path, network, ModelInfo("resnet18", "scratch", test_set.classes, 32, MEAN, STD, 0.5, 3))
     return path
@@ -141,10 +141,10 @@ def test_an_attack_has_a_target_and_the_answer_is_to_the_rounded_picture(model, 
     assert float(became) > float(was)
     classifier = Classifier.load(model)
     image = classifier.prepare((pictures / "a.jpg").read_bytes(), "a.jpg")
-    under_half_a_step = Means("pgd", 0.49 / 255, target=target)
-    trial = classifier.attack(image, "a.jpg", under_half_a_step, seed=1)
-    assert (trial.row.adversarial == trial.row.original).all() and trial.row.after == trial.row.before
-    assert trial.unrounded[1] != trial.row.before[0][1]
+    under_half_a_step = AttackSpec("pgd", 0.49 / 255, target=target)
+    result = classifier.attack(image, "a.jpg", under_half_a_step, seed=1)
+    assert (result.row.adversarial == result.row.original).all() and result.row.after == result.row.before
+    assert result.unrounded[1] != result.row.before[0][1]
 
 
 def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):

@@ -21,7 +21,7 @@ from PIL import Image
 
 from carcls import params
 from carcls.errors import InputError
-from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
+from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 
 # they check, write and word things but decide no result, so a change to them runs nothing again
 NEUTRAL = {f"carcls/{name}.py" for name in ("errors", "experiment", "files", "params")} | {
@@ -165,7 +165,7 @@ def test_dvc_sees_photographs_and_weights_change(tmp_path):
     project, home = tmp_path / "project", {"HOME": str(tmp_path)}
     for number in range(20):
         picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 10 * number)
-    torch.save(build("resnet18", 3, seed=1).state_dict(), tmp_path / "resnet18.pth")
+    torch.save(build_model("resnet18", 3, seed=1).state_dict(), tmp_path / "resnet18.pth")
     run(project, "git", "init", "--quiet")
     targets = ("split", "weights@resnet18")
     result = run(project, "dvc", "repro", *targets, **home)
@@ -174,7 +174,7 @@ def test_dvc_sees_photographs_and_weights_change(tmp_path):
     assert "Running" not in run(project, "dvc", "repro", *targets, **home).stdout
 
     picture(tmp_path / "photos/a/new.png", 255)
-    torch.save(build("resnet18", 3, seed=2).state_dict(), tmp_path / "resnet18.pth")
+    torch.save(build_model("resnet18", 3, seed=2).state_dict(), tmp_path / "resnet18.pth")
     status = run(project, "dvc", "status", "--with-deps", *targets, **home).stdout
     assert re.search(r"download:\n\s+changed deps:\n\s+modified:\s+data/watched/photographs", status)
     assert re.search(r"modified:\s+data/watched/weights/resnet18", status)
@@ -273,7 +273,7 @@ def test_every_variant_is_attacked_on_the_validation_originals(study, tmp_path, 
 def test_leftovers_of_another_study_change_no_result(study, tmp_path, here):
     copy = copy_study(study, tmp_path / "copy")
     info = ModelInfo("resnet50", "pretrained", ["a", "b"], 32, MEAN, STD, 0.5, 1)
-    save_model(copy / "models/resnet50-pretrained.safetensors", build("resnet50", 2, seed=1), info)
+    save_model(copy / "models/resnet50-pretrained.safetensors", build_model("resnet50", 2, seed=1), info)
     (copy / "metrics/train/resnet50-pretrained.json").write_text("{}")
     (copy / "plots/history/resnet50-pretrained.csv").write_text("epoch\n1\n")
     for name in ("robustness", "report"):

@@ -5,7 +5,7 @@ import argparse
 from carcls.base.startup import set_up
 from carcls.cli.pictures import files, read
 from carcls.errors import InputError
-from carcls.evaluation.example import STEPS, Means
+from carcls.evaluation.example import STEPS, AttackSpec
 
 MOST = 20  # rows of the figure
 
@@ -27,17 +27,17 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None and arguments.attack != "pgd":
         raise InputError("--steps only applies to PGD: add --attack pgd or remove --steps.")
     steps = STEPS if arguments.steps is None else arguments.steps
-    means = Means(arguments.attack, arguments.epsilon, steps, arguments.target)
+    spec = AttackSpec(arguments.attack, arguments.epsilon, steps, arguments.target)
     set_up()
     classifier = Classifier.load(arguments.model)
     images = [(classifier.prepare(read(path), str(path)), path.name) for path in paths]
-    trials = [classifier.attack(image, name, means, preset().seed) for image, name in images]
-    for trial in trials:
-        answers = trial.row.before[0], trial.row.after[0], trial.unrounded
+    results = [classifier.attack(image, name, spec, preset().seed) for image, name in images]
+    for result in results:
+        answers = result.row.before[0], result.row.after[0], result.unrounded
         before, after, unrounded = (f"{name} {score(probability)}" for name, probability in answers)
-        print(f"{trial.row.name}: {before} -> {after} (before rounding: {unrounded})")
-        if trial.target:
-            name, first, then = trial.target
-            print(f"{trial.row.name}: target {name} {score(first)} -> {score(then)}")
-    write_bytes(arguments.out, png(fgsm_examples([trial.row for trial in trials])))
+        print(f"{result.row.name}: {before} -> {after} (before rounding: {unrounded})")
+        if result.target:
+            name, first, then = result.target
+            print(f"{result.row.name}: target {name} {score(first)} -> {score(then)}")
+    write_bytes(arguments.out, png(fgsm_examples([result.row for result in results])))
     print(arguments.out)

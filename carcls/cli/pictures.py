@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from carcls.data.sources.filter import LeftOut, filter_images, summary
 from carcls.data.sources.folder import walk
-from carcls.data.sources.sift import LeftOut, sift, summary
 from carcls.errors import InputError, printable
 
 
@@ -29,7 +29,7 @@ def files(named: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
                 unreadable.append(_unreadable(path / name, error))
             else:
                 inside.append(name)
-        images, others = sift(inside)
+        images, others = filter_images(inside)
         found += [path / name for name in images] or ([] if unreadable else [path])
         errors += unreadable
         left_out += others

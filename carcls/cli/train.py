@@ -43,7 +43,7 @@ def train(arguments: argparse.Namespace) -> None:
     folder = _folder(arguments)
     set_up()
     try:
-        with _told(logging.FileHandler(folder / files.LOG, encoding="utf-8")):
+        with _logging_to(logging.FileHandler(folder / files.LOG, encoding="utf-8")):
             train(folder, log.info)
     except KeyboardInterrupt:
         name = folder.relative_to(files.RESULTS)
@@ -58,7 +58,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def _folder(arguments: argparse.Namespace) -> Path:
     """The results folder of a new training, or of the one to resume."""
-    from carcls.results.settings import lay_over
+    from carcls.results.settings import with_overrides
 
     asked = {key: value for name, key in OPTIONS.items() if (value := getattr(arguments, name)) is not None}
     asked |= pairs(arguments.set)
@@ -70,7 +70,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
         return files.begun(arguments.resume)
     if not arguments.folder:
         raise InputError("Name a folder with one folder of images per class, or use --resume NAME.")
-    settings = lay_over(arguments.folder, asked, ORIGIN)
+    settings = with_overrides(arguments.folder, asked, ORIGIN)
     if arguments.name:
         folder = files.new(arguments.name)
         files.begin(folder, settings)
@@ -79,7 +79,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 @contextmanager
-def _told(*handlers: logging.Handler) -> Iterator[None]:
+def _logging_to(*handlers: logging.Handler) -> Iterator[None]:
     """Inside, log messages of carcls go to the terminal and to `handlers`."""
     library = logging.getLogger("carcls")
     heard = [logging.StreamHandler(), *handlers]
@@ -117,7 +117,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     name = arguments.name or files.free_name(f"{stem}-on-{arguments.folder.resolve().name}")
     folder = files.new(name)
     set_up()
-    with _told():
+    with _logging_to():
         metrics = evaluate(arguments.model, arguments.folder, folder, pairs(arguments.set), log.info)
     for key, value in metrics.items():
         print(f"{key.removeprefix('test_'):12}  {value:.4f}")

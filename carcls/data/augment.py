@@ -244,7 +244,7 @@ class Source(NamedTuple):
     number: int
 
 
-class Made(NamedTuple):
+class EncodedImage(NamedTuple):
     """An encoded image of a set: the arguments of ArchiveWriter.add."""
 
     name: str
@@ -252,7 +252,7 @@ class Made(NamedTuple):
     values: dict[str, int | str]
 
 
-def build(
+def write_image_sets(
     raw: Path,
     split: pd.DataFrame,
     folder: Path,
@@ -290,7 +290,7 @@ def build(
 
 
 def _write(
-    writer: archive.ArchiveWriter, made: Iterable[Sequence[Made]], bar: tqdm
+    writer: archive.ArchiveWriter, made: Iterable[Sequence[EncodedImage]], bar: tqdm
 ) -> tuple[Counter[str], list[str]]:
     """Write the images of each source. Returns the images per class and the names of the originals."""
     sizes: Counter[str] = Counter()
@@ -336,7 +336,7 @@ def _sources(originals: pd.DataFrame, wanted: int | None, seed: int, split: str)
             yield Source(row.name, row.label, row.offset, row.size, stem, of, number)
 
 
-def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) -> list[Made]:
+def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) -> list[EncodedImage]:
     """The original and the copies of `source`, in the order of their names."""
     with archive.ArchiveReader(raw) as reader:
         original = images.decode(reader.read(source.offset, source.size), source.name)
@@ -349,7 +349,9 @@ def _make(raw: Path, settings: params.Augment, image_size: int, source: Source) 
             image = apply(image, operation)
         name = f"{source.stem}_{i:05}.jpg" if i else f"{source.stem}.jpg"
         text = " ".join(map(str, operations))
-        made.append(Made(name, images.encode(image, settings.jpeg_quality), {**values, "operations": text}))
+        made.append(
+            EncodedImage(name, images.encode(image, settings.jpeg_quality), {**values, "operations": text})
+        )
     return made
 
 

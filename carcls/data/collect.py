@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carcls.data.sources import Source
-from carcls.data.sources.sift import LeftOut, summary
+from carcls.data.sources.filter import LeftOut, summary
 from carcls.errors import InputError
 from carcls.imageset import archive
 from carcls.imageset.images import decode, fingerprint

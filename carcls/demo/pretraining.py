@@ -10,10 +10,10 @@ from torchvision.models import ResNet
 from carcls.demo.photographs import SOURCE, photographs
 from carcls.files import CHECKPOINTS
 from carcls.imageset import images
-from carcls.learning.checkpoint import Checkpoint, fingerprint
+from carcls.learning.checkpoint import Checkpoint, checkpoint_key
 from carcls.learning.device import fork_seed, resolve_device, resolve_precision
 from carcls.learning.loading import ImageSet
-from carcls.learning.model import backbone_of, build
+from carcls.learning.model import backbone_of, build_model
 from carcls.learning.training import Recipe, fit
 from carcls.params import Params, Pretrain
 
@@ -36,10 +36,10 @@ def pretrain(params: Params, root: Path, arch: str) -> dict[str, Tensor]:
     """
     settings = params.pretrain
     train, val, classes = pretraining_sets(settings, params.data.image_size, root / KEPT)
-    model = build(arch, classes, seed=settings.seed)
+    model = build_model(arch, classes, seed=settings.seed)
     shallow = build_shallow(model, classes, seed=settings.seed)
     recipe = _pretraining(params, settings.shallow_epochs)
-    key = fingerprint((str(shallow), recipe, settings, params.data.image_size), packages=CODE)
+    key = checkpoint_key((str(shallow), recipe, settings, params.data.image_size), packages=CODE)
     for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, root / KEPT)):
         log.info("pretraining one block a layer, %s", epoch)
     model.load_state_dict(shallow.state_dict(), strict=False)
@@ -48,7 +48,7 @@ def pretrain(params: Params, root: Path, arch: str) -> dict[str, Tensor]:
             _scale_down(layer[1:])
     some = train.select(torch.arange(0, len(train), EVERY))
     recipe = _pretraining(params, settings.epochs)
-    key = fingerprint((arch, key, recipe, len(some)), packages=CODE)
+    key = checkpoint_key((arch, key, recipe, len(some)), packages=CODE)
     checkpoint = Checkpoint(f"pretrain-{arch}", key, root / CHECKPOINTS)
     for epoch in fit(model, some, val, recipe, checkpoint=checkpoint):
         log.info("pretraining %s, %s", arch, epoch)
@@ -102,7 +102,7 @@ def pretraining_sets(settings: Pretrain, image_size: int, folder: Path) -> tuple
 
     A tenth of the images, at least one of each class, is for validation. They are kept in `folder`.
     """
-    kept = Checkpoint("drawn", fingerprint((settings, image_size), packages=CODE), folder)
+    kept = Checkpoint("drawn", checkpoint_key((settings, image_size), packages=CODE), folder)
     tensors = kept.load()
     if not tensors:
         tensors = _draw(settings, image_size)

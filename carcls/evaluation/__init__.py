@@ -9,7 +9,7 @@ From the bottom up: a module imports only those before it.
     example     one attacked image with its answers before and after, without tensors
     apgd        Auto-PGD
     attack      FGSM, noise and PGD, and all of them on an image set
-    trial       one image attacked and answered as it is shown
+    attack_image    one image attacked and classified as it is displayed
     gradcam     where a model looks
     doubts      which labels to doubt
 """

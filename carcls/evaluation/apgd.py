@@ -1,4 +1,4 @@
-"""Auto-PGD, the first two attacks of AutoAttack (Croce and Hein 2020): the yardstick of what is withstood.
+"""Auto-PGD, the first two attacks of AutoAttack (Croce and Hein 2020), the strongest attacks of the study.
 
 Projected gradient descent with momentum that halves its step, image by image, where it no longer gains. The
 authors' constants are kept; the number of steps is all that is left to choose, and theirs is 100.

@@ -1,7 +1,7 @@
-"""The attacks by name: what the command line, the page, the report and the stages know of each.
+"""The registry of attacks, used by the command line, the page, the report and the stages.
 
-`attack.answers` and `attack.attack` run them on an image set, `trial.attempt` on one image. This module
-needs no tensors.
+`attack.answers` and `attack.attack` run them on an image set, `attack_image.attack_image` on one image.
+This module imports no torch.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Means:
+class AttackSpec:
     """What is done to a picture. Raises InputError for what cannot be done."""
 
     kind: str  # one of attacks.ON_ONE_IMAGE
@@ -50,7 +50,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Trial:
+class AttackResult:
     """A picture attacked, and the answers to it.
 
     In `row`, `after` answers `adversarial` itself: rounded to 8 bits, as a screen and a file have it.

@@ -11,9 +11,9 @@ from torch import nn
 
 from carcls.errors import InputError
 from carcls.evaluation import gradcam
-from carcls.evaluation.example import Means, Trial
+from carcls.evaluation.attack_image import attack_image
+from carcls.evaluation.example import AttackResult, AttackSpec
 from carcls.evaluation.scores import predict
-from carcls.evaluation.trial import attempt
 from carcls.imageset import images
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ImageSet
@@ -72,16 +72,16 @@ class Classifier:
         """What `looks` returns, with the layer that it is computed from."""
         return f"Grad-CAM of {gradcam.layer(self.info.image_size)}"
 
-    def attack(self, image: np.ndarray, name: str, means: Means, seed: int) -> Trial:
+    def attack(self, image: np.ndarray, name: str, spec: AttackSpec, seed: int) -> AttackResult:
         """What `prepare` made under `means`: away from the model's own answer, or towards their target.
 
         Raises InputError where the model does not know that, and as `tops`.
         """
-        target = None if means.target is None else self._place(means.target)
+        target = None if spec.target is None else self._place(spec.target)
         images = self._set(image[None])
         answer = int(predict(self.model, images, self.device, self.path)[0].argmax())
         pixels = images.read([0]).to(self.device).float() / 255
-        return attempt(self.model, pixels, answer, name, self.info.classes, means, target, seed)
+        return attack_image(self.model, pixels, answer, name, self.info.classes, spec, target, seed)
 
     def _place(self, name: str) -> int:
         """The place of the class `name`."""

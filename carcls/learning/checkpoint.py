@@ -15,24 +15,24 @@ from carcls.files import replacing
 class Checkpoint:
     """One file that holds the state of a training after its last finished epoch.
 
-    A state is used only by a training of the same `fingerprint`.
+    A state is used only by a training of the same `key`.
     """
 
-    def __init__(self, name: str, fingerprint: str, folder: Path) -> None:
+    def __init__(self, name: str, key: str, folder: Path) -> None:
         self.path = folder / f"{name}.pt"
-        self.fingerprint = fingerprint
+        self.key = key
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, on the CPU; None where there is none of the same fingerprint."""
+        """The state last saved, on the CPU; None where there is none of the same key."""
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             return None
-        return content["state"] if content.get("fingerprint") == self.fingerprint else None
+        return content["state"] if content.get("key") == self.key else None
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep `state`: tensors, numbers, text and containers of these."""
-        content = {"fingerprint": self.fingerprint, "state": state}
+        content = {"key": self.key, "state": state}
         with replacing(self.path) as [temporary], temporary.open("wb") as file:
             try:
                 torch.save(content, file)
@@ -45,7 +45,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def fingerprint(
+def checkpoint_key(
     settings: object, files: Iterable[Path] = (), packages: Sequence[str] = ("base", "imageset", "learning")
 ) -> str:
     """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the code of `packages`.

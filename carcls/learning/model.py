@@ -55,7 +55,7 @@ class ModelInfo:
     tta: str = "none"
 
 
-def build(arch: str, classes: int, *, seed: int) -> nn.Module:
+def build_model(arch: str, classes: int, *, seed: int) -> nn.Module:
     """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
     with fork_seed(seed, "weights", arch):
         model = torchvision.models.get_model(arch, weights=None, num_classes=classes)

@@ -94,27 +94,29 @@ def fit(
     Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
     """
     frozen, trained = split_frozen(model.to(recipe.device), recipe.frozen_layers)
-    run = Run(trained, recipe)
+    state = TrainingState(trained, recipe)
     try:
-        yield from run.resume(checkpoint)
-        if run.is_over():
+        yield from state.resume(checkpoint)
+        if state.is_over():
             return
         with _memory_error_named(recipe):
             train_inputs = embed(frozen, train, recipe.device, recipe.precision, mirrored=recipe.flip)
             val_inputs = embed(frozen, val, recipe.device, torch.float32) if val else None
             parallel = distributed.parallel(trained)
-            while not run.is_over():
+            while not state.is_over():
                 with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
-                    trained_to = train_epoch(parallel, train_inputs, run.next_epoch(), run.step, recipe, bar)
-                run.add(*trained_to, *(validate(trained, val_inputs, recipe.device) if val_inputs else ()))
-                run.save(checkpoint)
-                yield run.history[-1]
+                    trained_to = train_epoch(
+                        parallel, train_inputs, state.next_epoch(), state.step, recipe, bar
+                    )
+                state.add(*trained_to, *(validate(trained, val_inputs, recipe.device) if val_inputs else ()))
+                state.save(checkpoint)
+                yield state.history[-1]
     finally:
-        run.restore_kept()
+        state.restore_kept()
         model.eval()
 
 
-class Run:
+class TrainingState:
     """A training after its last finished epoch: its history, and all that going on from there needs."""
 
     def __init__(self, trained: nn.Module, recipe: Recipe) -> None:

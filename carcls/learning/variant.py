@@ -14,14 +14,14 @@ from carcls.base.seeds import derive
 from carcls.base.variants import variant_name
 from carcls.errors import InputError
 from carcls.files import CHECKPOINTS
-from carcls.learning.checkpoint import Checkpoint, fingerprint
+from carcls.learning.checkpoint import Checkpoint, checkpoint_key
 from carcls.learning.device import resolve_precision
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import (
     IMAGENET,
     PAPER,
     ModelInfo,
-    build,
+    build_model,
     inference_of,
     load_backbone,
     set_inference,
@@ -63,7 +63,7 @@ class Variant:
                 name=name,
                 model=self.start(seed),
                 recipe=replace(self.recipe, seed=seed),
-                checkpoint=Checkpoint(name, f"{first.fingerprint}.{number}", first.path.parent),
+                checkpoint=Checkpoint(name, f"{first.key}.{number}", first.path.parent),
             )
 
     def info(self, history: list[Epoch]) -> ModelInfo:
@@ -121,7 +121,7 @@ def prepare(params: Params, root: Path, arch: str, config: str, device: torch.de
     backbone = root / f"data/weights/{arch}.safetensors" if params.configs[config].pretrained else None
     begin = partial(start, arch, len(train.classes), backbone, settings)
     model, recipe = begin(params.seed), _recipe(params, config, device)
-    key = fingerprint(
+    key = checkpoint_key(
         (arch, recipe, inference_of(model), settings.processes), [*files, *([backbone] if backbone else [])]
     )
     name = variant_name(arch, config)
@@ -152,7 +152,7 @@ def _recipe(params: Params, config: str, device: torch.device) -> Recipe:
 
 def start(arch: str, classes: int, backbone: Path | None, settings: Train, seed: int) -> nn.Module:
     """A model before its training. Raises InputError when the file of the `backbone` is missing."""
-    model = build(arch, classes, seed=seed)
+    model = build_model(arch, classes, seed=seed)
     if backbone:
         load_backbone(model, backbone)
     named = {"half": PAPER, "imagenet": IMAGENET, "weights": inference_of(model)}

@@ -18,7 +18,7 @@ from carcls.learning.model import (
     PAPER,
     Inference,
     backbone_of,
-    build,
+    build_model,
     read_normalisation,
 )
 from carcls.params import Params
@@ -156,7 +156,7 @@ def checked(weights: object, arch: str, origin: str) -> dict[str, Tensor]:
 
     Raises InputError, naming `origin` and the first tensor that does not fit.
     """
-    expected = backbone_of(build(arch, 1, seed=0).state_dict())
+    expected = backbone_of(build_model(arch, 1, seed=0).state_dict())
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(f"{origin} is not a state dict of tensors.")
     found = backbone_of(weights)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from carcls.data.augment import build
+from carcls.data.augment import write_image_sets
 from carcls.params import Params
 
 
 def augment(params: Params, root: Path) -> None:
-    """Write the image sets of data/split.csv. Raises InputError as `build`."""
-    build(
+    """Write the image sets of data/split.csv. Raises InputError as `write_image_sets`."""
+    write_image_sets(
         root / "data/raw.tar",
         pd.read_csv(root / "data/split.csv", dtype={"class": str}, keep_default_na=False),
         root / "data/images",

@@ -7,10 +7,10 @@ import pandas as pd
 
 from carcls.data.collect import collect
 from carcls.data.sources import Source
+from carcls.data.sources.filter import LeftOut
 from carcls.data.sources.folder import open_folder
 from carcls.data.sources.kaggle import forget, open_kaggle
 from carcls.data.sources.layout import lookalikes
-from carcls.data.sources.sift import LeftOut
 from carcls.demo import photographs as demo
 from carcls.files import write_csv
 from carcls.params import Params

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from carcls.files import write_bytes, write_text
 from carcls.params import Params
-from carcls.study.report import build, examples_png
+from carcls.study.report import examples_png, render
 
 
 def report(params: Params, root: Path, name: str | None = None) -> None:
     """Write the page about the study, or about the one model of the results folder `name`.
 
-    Figure 5 is left out where nothing was attacked. Raises InputError as `build`.
+    Figure 5 is left out where nothing was attacked. Raises InputError as `render`.
     """
     if (root / "metrics/fgsm.json").exists():
         write_bytes(root / "plots/fgsm/examples.png", examples_png(params, root))
-    write_text(root / "report/index.html", build(params, root, name))
+    write_text(root / "report/index.html", render(params, root, name))

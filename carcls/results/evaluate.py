@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from carcls import params
+from carcls.data.sources.filter import LeftOut
 from carcls.data.sources.folder import as_named, existing
-from carcls.data.sources.sift import LeftOut
 from carcls.errors import InputError
 from carcls.files import write_csv, write_json
 from carcls.imageset.archive import read_index
@@ -25,7 +25,7 @@ from carcls.pipeline.evaluate import test
 from carcls.pipeline.report import report
 from carcls.results import folder as files
 from carcls.results.known import known
-from carcls.results.settings import lay, preset
+from carcls.results.settings import override, preset
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 def evaluate(
     path: Path, photographs: Path, folder: Path, options: Mapping[str, Any], tell: Callable[[str], None]
 ) -> dict[str, float]:
-    """The scores of the model `path` on the class folders in `photographs`; `options` as in `lay_over`.
+    """The scores of the model `path` on the class folders in `photographs`; `options` as in `with_overrides`.
 
     If the photographs have a test set, only that is used. Images on which the model was trained or selected,
     according to photographs.csv beside it, are skipped. Writes report.html, metrics.json and predictions.csv
@@ -68,7 +68,7 @@ def evaluate(
 def _settings(photographs: Path, info: ModelInfo, options: Mapping[str, Any]) -> Params:
     """The preset, updated with `options`, then with the values of the model and its new photographs."""
     content = preset().model_dump()
-    lay(content, options, "The options")
+    override(content, options, "The options")
     content["data"] |= {
         "source": "folder",
         "folder": str(existing(as_named(str(photographs)))),

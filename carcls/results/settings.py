@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from carcls import params
+from carcls.data.sources.filter import summary
 from carcls.data.sources.folder import as_named, existing, find_photographs
-from carcls.data.sources.sift import summary
 from carcls.errors import InputError
 
 PRESET = Path(__file__).with_name("photographs.yaml")
@@ -22,7 +22,7 @@ def preset() -> params.Params:
     return params.load(PRESET)
 
 
-def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Params:
+def with_overrides(folder: str, options: Mapping[str, Any], origin: str) -> params.Params:
     """The preset for the photographs in `folder`, updated with `options`.
 
     The keys of `options` are keys of params.yaml with dots, such as train.epochs. Instead of a config, they
@@ -39,7 +39,7 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     options = {key: value for key, value in options.items() if key not in start}
     if options.get("train.flip") is False:  # a mirror image says nothing of its image then, in answers either
         options = {"train.tta": "none"} | options
-    lay(content, options, origin)
+    override(content, options, origin)
     settings = params.check(content, origin)
     if settings.train.repeats > 1:
         raise InputError(
@@ -49,7 +49,7 @@ def lay_over(folder: str, options: Mapping[str, Any], origin: str) -> params.Par
     return settings
 
 
-def lay(content: dict, options: Mapping[str, Any], origin: str) -> None:
+def override(content: dict, options: Mapping[str, Any], origin: str) -> None:
     """Set the keys of `options`, with dots, in the params `content`. Raises InputError for an unknown key."""
     for key, value in options.items():
         *above, last = key.split(".")

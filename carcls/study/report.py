@@ -11,7 +11,7 @@ from safetensors.numpy import load
 
 from carcls.base.seeds import generator
 from carcls.base.variants import cells, variant_name
-from carcls.data.sources.sift import summary
+from carcls.data.sources.filter import summary
 from carcls.evaluation.attacks import ATTACKS
 from carcls.evaluation.example import read_examples
 from carcls.params import Config, Params
@@ -25,7 +25,7 @@ CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "la
 COPIES = 24  # pictures that are there twice, named of each kind
 
 
-def build(params: Params, root: Path = Path("."), name: str | None = None) -> str:
+def render(params: Params, root: Path = Path("."), name: str | None = None) -> str:
     """The page as HTML text, read from the outputs of the other stages under `root`.
 
     For a study (`name` is None) it shows all variants: the paper's eight in its order, then the others. With
@@ -40,7 +40,7 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
     _check_late_files(run, chosen, parts)
     variants = _variants(params, parts)
     detected = _detected(params, run, parts)
-    withstood = _withstood(params, run, variants) if parts["study"] else []
+    robustness = _robustness(params, run, variants) if parts["study"] else []
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -58,8 +58,8 @@ def build(params: Params, root: Path = Path("."), name: str | None = None) -> st
         **_pictures(run, parts),
         **_answers(params, run, parts),
         detected=detected,
-        withstood=withstood,
-        defended=_defended(params, withstood),
+        robustness=robustness,
+        defended=_defended(params, robustness),
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
@@ -291,7 +291,7 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
     return {name: table for name, table in found.items() if len(table)}
 
 
-def _withstood(params: Params, run: Run, variants: list[str]) -> list[dict]:
+def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
     """Of each variant its rows of plots/fgsm/variants.csv, by the title of what was done to the images."""
     table = run.csv("plots/fgsm/variants.csv")
     inputs = {"clean": ("fgsm", 0.0)} | {
@@ -306,9 +306,9 @@ def _withstood(params: Params, run: Run, variants: list[str]) -> list[dict]:
     return rows
 
 
-def _defended(params: Params, withstood: list[dict]) -> list[dict]:
-    """Pairs of rows of `withstood`: `robust` was trained on attacked images, `plain` as it but on none."""
-    rows = {row["variant"]: row for row in withstood}
+def _defended(params: Params, robustness: list[dict]) -> list[dict]:
+    """Pairs of rows of `robustness`: `robust` was trained on attacked images, `plain` as it but on none."""
+    rows = {row["variant"]: row for row in robustness}
     pairs = []
     for variant, row in rows.items():
         arch, _, name = variant.partition("-")

@@ -7,7 +7,7 @@ From the bottom up: a module imports only those before it.
     html             HTML fragments of the page
     events           options of the page's events
     records          scores and curves, read from files that may be damaged
-    runs             trainings started on the page
+    jobs             trainings started on the page
     worker           the process of such a training
     models           the models that the page offers
     train_tab        settings and progress of a training

@@ -7,7 +7,7 @@ import numpy as np
 
 from carcls.errors import InputError
 from carcls.evaluation.attacks import ATTACKS, ON_ONE_IMAGE
-from carcls.evaluation.example import STEPS, Means
+from carcls.evaluation.example import STEPS, AttackSpec
 from carcls.study.heat import overlay
 from carcls.web import html, models
 from carcls.web.events import QUIET
@@ -20,7 +20,7 @@ KINDS = [(f"{ATTACKS[name].title}: {ATTACKS[name].description}", name) for name 
 AWAY = ("any class except the prediction", "")
 
 
-def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, seed: int) -> None:
+def add_form(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, seed: int) -> None:
     """Add the tab to the current Blocks. `epsilon` is the initial value of its slider."""
     with gr.Row():
         kind = gr.Radio(KINDS, value="fgsm", label="Attack")
@@ -45,7 +45,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float, se
     def attack(choice: str | None, path: str | None, kind: str, epsilon: float, steps: int, target: str):
         try:
             aim = meant(target) if target and kind != "noise" else None
-            return _attack(choice, path, Means(kind, epsilon, steps, aim), seed)
+            return _attack(choice, path, AttackSpec(kind, epsilon, steps, aim), seed)
         except InputError as error:
             return *NOTHING, html.problem(str(error))
 
@@ -82,17 +82,17 @@ def _options(kind: str) -> tuple[gr.Column, gr.Column]:
     return gr.Column(visible=kind == "pgd"), gr.Column(visible=kind != "noise")
 
 
-def _attack(choice: str | None, path: str | None, means: Means, seed: int):
+def _attack(choice: str | None, path: str | None, spec: AttackSpec, seed: int):
     if path is None:
         return *NOTHING, EMPTY
     classifier = models.load(choice)
     image = classifier.prepare(Path(path).read_bytes(), Path(path).name)
-    with models.turn:
-        trial = classifier.attack(image, Path(path).name, means, seed)
-        row = trial.row
+    with models.inference_lock:
+        result = classifier.attack(image, Path(path).name, spec, seed)
+        row = result.row
         images = [row.original, row.adversarial]
         heats = classifier.looks(images, [row.before[0][0], row.after[0][0]])
     noise = ((row.noise.astype(np.int16) + 1) * 127.5).astype(np.uint8)
     looked = [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
     about = html.note(f"The heat maps are {classifier.heat_title()}.")
-    return row.original, noise, row.adversarial, *looked, html.attacked(trial) + about
+    return row.original, noise, row.adversarial, *looked, html.attacked(result) + about

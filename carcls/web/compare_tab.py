@@ -29,7 +29,7 @@ REPRODUCE = "run `dvc repro` to create it again"
 T = TypeVar("T")
 
 
-def build() -> gr.HTML:
+def add_table() -> gr.HTML:
     """Add the tab to the current Blocks. Returns the element that `show` fills."""
     return gr.HTML()
 

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from carcls.evaluation.example import Trial
+from carcls.evaluation.example import AttackResult
 from carcls.study.wording import score
 from carcls.web.names import shown
 
@@ -82,13 +82,13 @@ def top(classes: Sequence[tuple[str, float]]) -> Markup:
     return _piece("top", classes)
 
 
-def attacked(trial: Trial) -> Markup:
+def attacked(result: AttackResult) -> Markup:
     """The right half of Figure 5: the first classes before and after the attack, and their new ranks.
 
     Below it are the probabilities of the target and the effect of rounding to 8 bits.
     """
-    moved = np.abs(trial.row.adversarial.astype(np.int16) - trial.row.original).max()
-    return _piece("attacked", trial, moved)
+    moved = np.abs(result.row.adversarial.astype(np.int16) - result.row.original).max()
+    return _piece("attacked", result, moved)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:

@@ -18,7 +18,7 @@ from carcls.web.names import shown
 
 STUDY = Path("models")
 EXAMPLES = 12  # number of test images
-turn = threading.Lock()  # one prediction at a time, because two would compete for the same cores
+inference_lock = threading.Lock()  # one prediction at a time, because two would compete for the same cores
 
 
 def paths() -> list[Path]:

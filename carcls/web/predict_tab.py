@@ -21,7 +21,7 @@ EXAMPLES = "Test images"
 EMPTY = html.note("Load or paste an image, use the camera, or click a test image.")
 
 
-def build() -> tuple[gr.Dropdown, gr.Image]:
+def add_form() -> tuple[gr.Dropdown, gr.Image]:
     """Add the tab to the current Blocks. Returns the fields of the model and the image."""
     with gr.Row():
         with gr.Column(min_width=320):
@@ -92,7 +92,7 @@ def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str
     try:
         classifier = models.load(choice)
         image, title = classifier.prepare(Path(path).read_bytes(), Path(path).name), "As the model sees it"
-        with models.turn:
+        with models.inference_lock:
             top = classifier.top(image)
             if look:
                 [heat] = classifier.looks([image], [top[0][0]])
@@ -114,7 +114,7 @@ def _predict_all(choice: str | None, paths: list[str] | None):
     for path in map(Path, paths):
         try:
             image = classifier.prepare(path.read_bytes(), path.name)
-            with models.turn:
+            with models.inference_lock:
                 top = classifier.top(image)
             rows += [
                 (path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)

@@ -14,8 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from carcls.errors import InputError
 from carcls.results import folder as files
 from carcls.web import app, compare_tab, gradio_private
+from carcls.web.jobs import Jobs
 from carcls.web.names import shown
-from carcls.web.runs import Runs
 
 HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"
@@ -32,17 +32,17 @@ def serve(port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="carcls-") as uploads:
         tempfile.tempdir = os.path.realpath(uploads)
         gradio_private.keep_uploads_in(tempfile.tempdir)
-        runs = Runs()
-        server = uvicorn.Server(uvicorn.Config(build(runs), log_level="warning"))
+        jobs = Jobs()
+        server = uvicorn.Server(uvicorn.Config(create_server(jobs), log_level="warning"))
         listener = _listen(port)
         print(f"carcls is at http://{HOST}:{listener.getsockname()[1]} (stop it with Ctrl-C)", flush=True)
         try:
             server.run(sockets=[listener])
         finally:
-            runs.close()
+            jobs.close()
 
 
-def build(runs: Runs) -> FastAPI:
+def create_server(jobs: Jobs) -> FastAPI:
     """The web application with the page and the reports."""
     site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     site.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -66,7 +66,7 @@ def build(runs: Runs) -> FastAPI:
             return PlainTextResponse(f"{files.RESULTS / name} has no report.", 404)
         return _report(folders[name] / files.REPORT, compare_tab.RESTORE)
 
-    page = app.build(runs)
+    page = app.create_page(jobs)
     gradio_private.refuse_foreign_files(page)
     site.add_middleware(gradio_private.RelativeAddresses)
     return gr.mount_gradio_app(

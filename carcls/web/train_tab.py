@@ -20,9 +20,9 @@ from carcls.results.settings import count
 from carcls.study import figures
 from carcls.web import html, records
 from carcls.web.events import EVENT, QUIET
+from carcls.web.jobs import Form, Job, Jobs
 from carcls.web.models import score
 from carcls.web.names import meant, shown
-from carcls.web.runs import Form, Run, Runs
 
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # the pretrained weights of the study
 POLL = 1  # seconds between updates of the progress
@@ -30,7 +30,7 @@ MAX_FILES = 200_000  # a larger folder, such as /home, is not searched while the
 MAX_FOLDERS = 500  # number of folders to choose from
 
 
-def build(runs: Runs, defaults: params.Params) -> None:
+def add_form(jobs: Jobs, defaults: params.Params) -> None:
     """Add the tab to the current Blocks. `defaults` fill in the form."""
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
@@ -55,17 +55,17 @@ def build(runs: Runs, defaults: params.Params) -> None:
     counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
     gr.on([folder.submit, folder.blur], **counts)
     pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts)
-    start.click(lambda *values: _start(runs, *values), [folder, *form], [refused, results], **EVENT).then(
-        lambda: _look(runs), outputs=shown, **EVENT
+    start.click(lambda *values: _start(jobs, *values), [folder, *form], [refused, results], **EVENT).then(
+        lambda: _look(jobs), outputs=shown, **EVENT
     )
-    stop.click(lambda: _stop(runs), outputs=refused, **EVENT)
+    stop.click(lambda: _stop(jobs), outputs=refused, **EVENT)
     timer = gr.Timer(POLL)
-    timer.tick(lambda: _look(runs), outputs=shown, **QUIET)
+    timer.tick(lambda: _look(jobs), outputs=shown, **QUIET)
     gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
-    """The checkboxes of `runs.Form` after `folder`. Their labels contain the keys that messages mention."""
+    """The checkboxes of `jobs.Form` after `folder`. Their labels contain the keys that messages mention."""
     return [
         gr.Checkbox(
             defaults.data.skip_unreadable,
@@ -79,7 +79,7 @@ def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
 
 
 def _form(defaults: params.Params) -> list[gr.components.Component]:
-    """The fields of `runs.Form` from `classes` on, in its order."""
+    """The fields of `jobs.Form` from `classes` on, in its order."""
     train, start = defaults.train, defaults.configs[defaults.model.config]
     with gr.Row():
         classes = gr.Number(label="Classes", precision=0, min_width=120)
@@ -116,7 +116,7 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
 
 
 def _choosing(defaults: params.Params) -> list[gr.components.Component]:
-    """The fields of `runs.Form` from `patience` to `class_weights`."""
+    """The fields of `jobs.Form` from `patience` to `class_weights`."""
     train = defaults.train
     with gr.Row():
         val = gr.Number(defaults.split.val or 0, label="Validation share (0: all train)", min_width=120)
@@ -178,26 +178,26 @@ def _count(folder: str):
     return told, len(classes), pick
 
 
-def _start(runs: Runs, *values) -> tuple[str, str]:
+def _start(jobs: Jobs, *values) -> tuple[str, str]:
     folder, *others = values
     form = Form(meant(folder), *others)
     try:
-        runs.start(form)
+        jobs.start(form)
     except InputError as error:
         return html.problem(str(error)), form.results
     return "", free_name(form.arch)
 
 
-def _stop(runs: Runs) -> str:
-    if not (runs.current and runs.current.running):
+def _stop(jobs: Jobs) -> str:
+    if not (jobs.current and jobs.current.running):
         return html.problem("No training is running.")
-    runs.current.stop()
+    jobs.current.stop()
     return ""
 
 
-def _look(runs: Runs):
+def _look(jobs: Jobs):
     """Status, curves, log and the state of both buttons, the same for every visitor."""
-    run = runs.current
+    run = jobs.current
     status, log, curves = str(html.note("No training has been started yet.")), "", ""
     if run is not None:
         status, log, curves = _status(run), run.log(), _history(run.folder / files.HISTORY)
@@ -205,7 +205,7 @@ def _look(runs: Runs):
     return status, curves, log, gr.Button(interactive=not running), gr.Button(interactive=running)
 
 
-def _status(run: Run) -> str:
+def _status(run: Job) -> str:
     if run.running:
         progress = run.progress
         if run.stopping:

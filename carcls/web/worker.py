@@ -59,7 +59,7 @@ def _end_with_server() -> None:
 
 
 def _progress_pipe() -> Callable[..., None]:
-    """A function that sends its keyword arguments to `runs.Run`. From now on, all output goes to the log."""
+    """A function that sends its keyword arguments to `jobs.Job`. From now on, all output goes to the log."""
     pipe = os.dup(1)
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # in order with the log

@@ -63,7 +63,7 @@ def raw(tmp_path) -> Path:
 
 def build(raw: Path, folder: Path, per_class=(14, 4), workers=1, seed=1) -> dict[str, pd.DataFrame]:
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
-    augment.build(
+    augment.write_image_sets(
         raw, split, folder, settings=settings(*per_class), image_size=32, seed=seed, workers=workers
     )
     return {name: archive.read_index(folder / f"{name}.tar") for name in ("train", "val", "test")}
@@ -338,7 +338,7 @@ def test_an_image_that_raw_does_not_hold_is_named(raw, tmp_path):
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     split.loc[3, "name"] = "train/Ford GT/lost.jpg"
     with pytest.raises(InputError, match=r"does not contain train/Ford GT/lost\.jpg"):
-        augment.build(
+        augment.write_image_sets(
             raw, split, tmp_path / "out", settings=settings(None, None), image_size=32, seed=1, workers=1
         )
 
@@ -356,7 +356,7 @@ if __name__ == "__main__":
     raw, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     settings = params.Augment.model_validate_json(settings)
-    augment.build(raw, split, folder, settings=settings, image_size=256, seed=1, workers=2)
+    augment.write_image_sets(raw, split, folder, settings=settings, image_size=256, seed=1, workers=2)
 """
 
 

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from carcls.data.sources import layout
+from carcls.data.sources.filter import summary
 from carcls.data.sources.layout import Placed, canonical_class, lookalikes
-from carcls.data.sources.sift import summary
 from carcls.data.sources.splits import said, split_of
 from carcls.errors import InputError
 

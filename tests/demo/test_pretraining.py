@@ -5,7 +5,7 @@ import torch
 from conftest import shrunken
 
 from carcls.demo import pretraining
-from carcls.learning.model import build
+from carcls.learning.model import build_model
 
 
 def test_a_backbone_is_the_same_whichever_trained_the_shallow_network_they_share(tmp_path, monkeypatch):
@@ -25,7 +25,7 @@ def test_the_added_blocks_of_each_architecture_learn(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     for arch, blocks in (("resnet18", 2), ("resnet34", 3)):
-        drawn = build(arch, 24, seed=settings.pretrain.seed).state_dict()
+        drawn = build_model(arch, 24, seed=settings.pretrain.seed).state_dict()
         found = pretraining.pretrain(settings, Path("."), arch)
         scale = pretraining.SCALE / (blocks - 1) ** 0.5
         assert found["layer1.1.bn2.weight"].mean() == pytest.approx(scale, abs=0.05)

@@ -6,7 +6,7 @@ from carcls.evaluation import attack
 from carcls.evaluation.apgd import _checkpoints, apgd, towards
 from carcls.evaluation.scores import predict
 from carcls.learning.loading import ArchiveSet, ImageSet
-from carcls.learning.model import build
+from carcls.learning.model import build_model
 from carcls.params import Attack
 
 ON = torch.device(DEVICE)
@@ -15,7 +15,7 @@ EPSILON = 0.02  # at which PGD leaves some answers of a network as it is drawn, 
 
 @pytest.fixture(scope="module")
 def model():
-    return build("resnet18", 12, seed=1).eval()
+    return build_model("resnet18", 12, seed=1).eval()
 
 
 @pytest.fixture(scope="module")

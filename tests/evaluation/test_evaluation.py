@@ -11,7 +11,7 @@ from carcls.evaluation import attack
 from carcls.evaluation.example import example_rows
 from carcls.evaluation.scores import confusion, entropy, macro_f1, per_class, predict, predictions, scores
 from carcls.learning.loading import ArchiveSet, ImageSet
-from carcls.learning.model import build, normalise
+from carcls.learning.model import build_model, normalise
 from carcls.learning.perturbation import descend, draw, gradient_sign, perturb
 from carcls.params import Attack
 
@@ -27,7 +27,7 @@ def test_set(data):
 
 @pytest.fixture(scope="module")
 def model():
-    return build("resnet18", 12, seed=1).eval().to(ON)
+    return build_model("resnet18", 12, seed=1).eval().to(ON)
 
 
 def test_what_is_counted_by_class_is_scikit_learns(rng):
@@ -64,7 +64,7 @@ def test_top5_counts_a_right_class_among_the_five_highest():
 
 
 def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeypatch):
-    model = build("resnet18", 12, seed=1)
+    model = build_model("resnet18", 12, seed=1)
     # weights become new tensors, as on the way to a GPU
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))

@@ -9,7 +9,7 @@ from carcls.demo import photographs as demo
 from carcls.evaluation import heatmap
 from carcls.evaluation.gradcam import heat, layer
 from carcls.imageset import images
-from carcls.learning.model import build, normalise
+from carcls.learning.model import build_model, normalise
 from carcls.study import heat as drawing
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def noise(cars) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def model(cars, noise) -> nn.Module:
     """Layers as they were drawn, whose classifier tells cars from noise by the means of both."""
-    model = build("resnet18", 2, seed=1)
+    model = build_model("resnet18", 2, seed=1)
     body = nn.Sequential(*list(model.children())[:-1], nn.Flatten())
     with torch.no_grad():
         for _ in range(20):  # so that BatchNorm has seen both

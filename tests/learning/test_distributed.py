@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from carcls.learning import distributed, training
 from carcls.learning.loading import ArchiveSet
-from carcls.learning.model import build
+from carcls.learning.model import build_model
 from carcls.params import Adversarial
 
 # (frozen_layers, lr, attacked): training all layers amplifies the rounding of a sum taken in another order,
@@ -53,7 +53,7 @@ def trained(data: Path, device: torch.device, frozen_layers: int, lr: float, att
         seed=1,
         adversarial=Adversarial(epsilon=0.01, steps=1) if attacked else None,
     )
-    model = build("resnet18", 12, seed=1)
+    model = build_model("resnet18", 12, seed=1)
     epochs = [asdict(epoch) for epoch in training.fit(model, *sets, recipe)]
     sums = {name: tensor.double().sum().item() for name, tensor in model.state_dict().items()}
     everyone = distributed.gather((epochs, sums))

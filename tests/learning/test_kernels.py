@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from carcls.learning import kernels, training, winograd
 from carcls.learning.loading import ImageSet
-from carcls.learning.model import build
+from carcls.learning.model import build_model
 
 CPU = torch.device("cpu")
 
@@ -98,7 +98,7 @@ def test_a_call_with_keywords_is_plain(avx2, calls):
 
 
 def test_a_whole_model_keeps_its_gradients(avx2, calls):
-    model = build("resnet18", 3, seed=1)
+    model = build_model("resnet18", 3, seed=1)
     images = torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 
     def gradients():
@@ -116,7 +116,7 @@ def test_a_whole_model_keeps_its_gradients(avx2, calls):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_fit_uses_them_in_training_alone(fast, avx2, calls):
-    model, size = build("resnet18", 2, seed=1), 64
+    model, size = build_model("resnet18", 2, seed=1), 64
     pixels = torch.randint(0, 256, (32, 3, size, size), dtype=torch.uint8)
     images = ImageSet(pixels.to(memory_format=torch.channels_last), torch.arange(32) % 2)
     recipe = training.Recipe(

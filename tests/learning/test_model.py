@@ -18,7 +18,7 @@ from carcls.learning.model import (
     Inference,
     ModelInfo,
     backbone_of,
-    build,
+    build_model,
     check_classes,
     infer,
     inference_of,
@@ -37,7 +37,7 @@ INFO = ModelInfo("resnet18", "scratch", ["a", "b", "c"], 32, MEAN, STD, 0.25, 3)
 
 @pytest.fixture(scope="module")
 def model():
-    return build("resnet18", 3, seed=5).eval()
+    return build_model("resnet18", 3, seed=5).eval()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def pixels():
 
 def test_weights_depend_on_the_seed_alone(model):
     torch.manual_seed(99)
-    again, other = build("resnet18", 3, seed=5), build("resnet18", 3, seed=6)
+    again, other = build_model("resnet18", 3, seed=5), build_model("resnet18", 3, seed=6)
     assert torch.equal(model.fc.weight, again.fc.weight)
     assert not torch.equal(model.fc.weight, other.fc.weight)
 
@@ -67,7 +67,7 @@ def test_both_parts_in_a_row_are_the_model(model, pixels, frozen_layers):
 def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
     found = []
     for in_parts in (False, True):
-        model = build("resnet18", 3, seed=5)
+        model = build_model("resnet18", 3, seed=5)
         frozen, trained = split_frozen(model, 0)
         network = trained if in_parts else model
         network(frozen(normalise(pixels))).square().sum().backward()
@@ -85,7 +85,7 @@ def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
     ],
 )
 def test_what_a_configuration_trains(frozen_layers, trainable):
-    model = build("resnet18", 3, seed=5)
+    model = build_model("resnet18", 3, seed=5)
     split_frozen(model, frozen_layers)
     assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == trainable
 
@@ -127,7 +127,7 @@ def test_answers_depend_on_the_mean_and_std_of_the_model_file(tmp_path, model, p
 
 
 def test_with_tta_the_softmax_of_an_image_and_of_its_mirror_image_are_averaged(model, pixels):
-    mirrored = build("resnet18", 3, seed=5).eval()
+    mirrored = build_model("resnet18", 3, seed=5).eval()
     set_inference(mirrored, IMAGENET._replace(tta="flip"))
     with torch.no_grad():
         both = [model(normalise(images, mirrored)).softmax(1) for images in (pixels, pixels.flip(-1))]
@@ -151,7 +151,10 @@ def test_with_tta_the_softmax_of_an_image_and_of_its_mirror_image_are_averaged(m
 def test_a_weights_file_says_how_its_images_are_normalised(tmp_path, metadata, expected):
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=metadata)
     assert read_normalisation(tmp_path / "w.safetensors") == expected
-    model, backbone = build("resnet18", 3, seed=1), backbone_of(build("resnet18", 3, seed=2).state_dict())
+    model, backbone = (
+        build_model("resnet18", 3, seed=1),
+        backbone_of(build_model("resnet18", 3, seed=2).state_dict()),
+    )
     save_backbone(tmp_path / "b.safetensors", backbone, expected)
     load_backbone(model, tmp_path / "b.safetensors")
     assert inference_of(model) == expected
@@ -193,7 +196,7 @@ def test_a_weights_file_of_any_number_of_classes_becomes_the_backbone(tmp_path, 
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     backbone = weights.read_weights(path, "resnet18")
     save_backbone(tmp_path / "backbone.safetensors", backbone)
-    model = build("resnet18", 3, seed=1)
+    model = build_model("resnet18", 3, seed=1)
     load_backbone(model, tmp_path / "backbone.safetensors")
     assert not model.fc.weight.any() and not model.fc.bias.any()
     assert model.conv1.weight.dtype == torch.float32
@@ -220,7 +223,7 @@ def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
     ["", "module.", "model.", "backbone.", "encoder.", "_orig_mod.", "module._orig_mod.model.backbone."],
 )
 def test_weights_are_found_where_trainers_put_them(tmp_path, keys, prefix):
-    source = build("resnet18", 7, seed=3)
+    source = build_model("resnet18", 7, seed=3)
     content = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
     content["head.weight" if prefix else "projector.weight"] = torch.zeros(2)
     for key in keys:
@@ -232,7 +235,7 @@ def test_weights_are_found_where_trainers_put_them(tmp_path, keys, prefix):
 
 
 def test_a_file_of_two_backbones_is_refused(tmp_path):
-    state = build("resnet18", 7, seed=3).state_dict()
+    state = build_model("resnet18", 7, seed=3).state_dict()
     pair = {
         f"{prefix}.{name}": tensor for prefix in ("encoder_q", "encoder_k") for name, tensor in state.items()
     }
@@ -258,7 +261,7 @@ def test_imagenet_weights_come_through_torchvisions_loader(tmp_path, monkeypatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     path = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"  # torchvision's name for IMAGENET1K_V1
     path.parent.mkdir(parents=True)
-    source = build("resnet18", 1000, seed=2)
+    source = build_model("resnet18", 1000, seed=2)
     torch.save(source.state_dict(), path)
     backbone = weights.imagenet("resnet18")
     assert torch.equal(backbone["conv1.weight"], source.conv1.weight)

@@ -11,9 +11,9 @@ from carcls.errors import InputError
 from carcls.evaluation import attack
 from carcls.evaluation.scores import predict, scores
 from carcls.learning import training, variant
-from carcls.learning.checkpoint import Checkpoint, fingerprint
+from carcls.learning.checkpoint import Checkpoint, checkpoint_key
 from carcls.learning.loading import ArchiveSet, ImageSet, batches
-from carcls.learning.model import backbone_of, build, load_model, save_backbone, save_model
+from carcls.learning.model import backbone_of, build_model, load_model, save_backbone, save_model
 from carcls.params import Adversarial, Attack
 
 ON = torch.device(DEVICE)
@@ -41,7 +41,7 @@ def sets(data):
 
 
 def fit(sets, frozen_layers=0, **changes):
-    model = build("resnet18", 12, seed=1)
+    model = build_model("resnet18", 12, seed=1)
     epochs = list(training.fit(model, *sets, replace(RECIPE, frozen_layers=frozen_layers, **changes)))
     return model.cpu(), epochs
 
@@ -57,7 +57,7 @@ def test_originals_are_no_copies_and_evenly_of_each_class(sets):
 @pytest.mark.parametrize("frozen_layers", [6, 8])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_every_frozen_tensor_is_byte_identical_after_training(sets, frozen_layers, precision):
-    before = build("resnet18", 12, seed=1).state_dict()
+    before = build_model("resnet18", 12, seed=1).state_dict()
     model, _ = fit(sets, frozen_layers, precision=precision)
     prefixes = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")[: frozen_layers - 2]
     for name, tensor in model.state_dict().items():
@@ -116,14 +116,14 @@ def test_each_image_is_mirrored_by_chance_and_alike_in_any_number_of_processes(s
 def test_the_last_epoch_is_kept_without_a_validation_set(sets, tmp_path):
     train, none = sets[0], ImageSet(sets[1].read([0])[:0], sets[1].labels[:0])
     checkpoint = Checkpoint("last", "x", tmp_path)
-    model = build("resnet18", 12, seed=1)
+    model = build_model("resnet18", 12, seed=1)
     recipe = replace(RECIPE, epochs=3, patience=1, keep="last", flip=True)
     found = []
     for epoch in training.fit(model, train, none, recipe, checkpoint=checkpoint):
         found.append(epoch)
         if epoch.epoch == 2:
             break
-    resumed = build("resnet18", 12, seed=9)
+    resumed = build_model("resnet18", 12, seed=9)
     again = list(training.fit(resumed, train, none, recipe, checkpoint=checkpoint))
     whole, epochs = fit((train, none), epochs=3, patience=1, keep="last", flip=True)
     assert again == epochs and found == epochs[:2] and len(epochs) == 3
@@ -218,7 +218,7 @@ def test_an_epoch_whose_validation_loss_is_not_finite_is_neither_yielded_nor_sav
 
     validate, epochs = training.validate, []
     monkeypatch.setattr(training, "validate", diverge)
-    model, checkpoint = build("resnet18", 12, seed=1), Checkpoint("a", "f", tmp_path)
+    model, checkpoint = build_model("resnet18", 12, seed=1), Checkpoint("a", "f", tmp_path)
     with pytest.raises(InputError, match="The validation loss was nan in epoch 2: lower lr"):
         for epoch in training.fit(model, *sets, replace(RECIPE, epochs=3), checkpoint=checkpoint):
             epochs.append(epoch)
@@ -272,10 +272,10 @@ def test_a_killed_training_goes_on_to_the_same_bytes(sets, frozen_layers, epoch,
                 raise Killed
 
     with pytest.raises(Killed):
-        list(training.fit(build("resnet18", 12, seed=1), *sets, recipe, checkpoint=checkpoint, bar=Bar))
+        list(training.fit(build_model("resnet18", 12, seed=1), *sets, recipe, checkpoint=checkpoint, bar=Bar))
     trained = []
     monkeypatch.setattr(training, "train_epoch", counted(training.train_epoch, trained))
-    model = build("resnet18", 12, seed=1)
+    model = build_model("resnet18", 12, seed=1)
     assert list(training.fit(model, *sets, recipe, checkpoint=checkpoint)) == epochs
     assert len(trained) == 3 - epoch
     for name, tensor in model.cpu().state_dict().items():
@@ -301,15 +301,15 @@ def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path):
 def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch):
     data = tmp_path / "train.csv"
     data.write_text("a")
-    before = fingerprint(RECIPE, [data])
-    assert fingerprint(RECIPE, [data]) == before
-    assert fingerprint(replace(RECIPE, lr=0.1), [data]) != before
+    before = checkpoint_key(RECIPE, [data])
+    assert checkpoint_key(RECIPE, [data]) == before
+    assert checkpoint_key(replace(RECIPE, lr=0.1), [data]) != before
     data.write_text("b")
-    assert fingerprint(RECIPE, [data]) != before
+    assert checkpoint_key(RECIPE, [data]) != before
     data.write_text("a")
     package = Path(shutil.copytree(ROOT / "carcls", tmp_path / "carcls"))
     monkeypatch.setattr("carcls.__file__", str(package / "__init__.py"))
-    assert fingerprint(RECIPE, [data]) == before
+    assert checkpoint_key(RECIPE, [data]) == before
     for module, decides in (
         ("study/report.py", False),
         ("base/seeds.py", True),
@@ -317,7 +317,7 @@ def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch)
     ):
         with (package / module).open("a") as code:
             code.write("# changed")
-        assert (fingerprint(RECIPE, [data]) != before) == decides
+        assert (checkpoint_key(RECIPE, [data]) != before) == decides
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -336,7 +336,7 @@ def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
 
 
 def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
-    backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
+    backbone = backbone_of(build_model("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
     cell = variant.prepare(shrunken(), data.parent, "resnet18", "freeze6", ON)
     history = list(cell.fit())
@@ -351,7 +351,7 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
 
 @pytest.mark.parametrize("config", ["scratch", "pretrained"])
 def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, config):
-    backbone = backbone_of(build("resnet18", 5, seed=3).state_dict())
+    backbone = backbone_of(build_model("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
     cell = variant.prepare(shrunken(), data.parent, "resnet18", config, ON)
     first, second, third = cell.repeats(3)
@@ -364,7 +364,7 @@ def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, config):
     first.checkpoint.save({"history": []})
     assert second.checkpoint.load() is None and third.checkpoint.path != second.checkpoint.path
     again = list(cell.repeats(3))[1]
-    assert again.recipe == second.recipe and again.checkpoint.fingerprint == second.checkpoint.fingerprint
+    assert again.recipe == second.recipe and again.checkpoint.key == second.checkpoint.key
 
 
 def test_the_spread_of_one_training_is_not_told():

@@ -27,7 +27,7 @@ from carcls.cli.program import main
 from carcls.errors import InputError
 from carcls.imageset.archive import read_index
 from carcls.learning import training
-from carcls.learning.model import backbone_of, build, load_model, save_backbone
+from carcls.learning.model import backbone_of, build_model, load_model, save_backbone
 from carcls.results import folder as files
 from carcls.results import settings
 from carcls.study.wording import score
@@ -132,8 +132,8 @@ def test_the_best_epoch_takes_a_validation_set():
 
 def test_without_flips_no_mirror_image_is_answered_either():
     asked = {"train.flip": False}
-    assert settings.lay_over("shapes", asked, "x").train.tta == "none"
-    assert settings.lay_over("shapes", asked | {"train.tta": "flip"}, "x").train.tta == "flip"
+    assert settings.with_overrides("shapes", asked, "x").train.tta == "none"
+    assert settings.with_overrides("shapes", asked | {"train.tta": "flip"}, "x").train.tta == "flip"
 
 
 def test_a_model_of_ones_own_goes_on_with_more_photographs_and_classes():
@@ -166,7 +166,7 @@ def test_the_first_layers_of_ones_own_model_stay_as_they_were_trained():
 
 
 def test_a_pretrained_training_lists_labels_to_doubt():
-    weights = backbone_of(build("resnet18", 3, seed=2).state_dict())
+    weights = backbone_of(build_model("resnet18", 3, seed=2).state_dict())
     save_backbone(Path("backbone.safetensors"), weights)
     start = ["--pretrained", "--weights", "backbone.safetensors", "--frozen-layers", "8"]
     main(["train", "shapes", *OPTIONS, *start, "--name", "from-weights"])
@@ -265,7 +265,7 @@ def test_bad_input_leaves_no_work(tmp_path):
 def test_the_fewest_images_that_can_be_split_become_a_report(tmp_path):
     """Three a class: one in test, and the labels of the others are searched."""
     draw_shapes(tmp_path / "few", 3)
-    save_backbone(Path("few.safetensors"), backbone_of(build("resnet18", 3, seed=2).state_dict()))
+    save_backbone(Path("few.safetensors"), backbone_of(build_model("resnet18", 3, seed=2).state_dict()))
     start = ["--pretrained", "--weights", "few.safetensors", "--epochs", "1"]
     main(["train", str(tmp_path / "few"), *OPTIONS, *start, "--name", "few"])
     assert Path("results/few/report.html").exists() and Path("results/few/doubts.csv").exists()

@@ -99,9 +99,9 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
     )
     inputs = [("fgsm", 0.0), ("fgsm", 0.01), ("noise", 0.01)]
     cells = [(variant, *place) for variant in variants for place in inputs]
-    withstood = pd.DataFrame(cells, columns=["variant", "attack", "epsilon"])
+    robustness = pd.DataFrame(cells, columns=["variant", "attack", "epsilon"])
     scores = {key: rng.random(len(cells)) for key in SCORES}
-    write_csv(root / "plots/fgsm/variants.csv", withstood.assign(images=20, **scores))
+    write_csv(root / "plots/fgsm/variants.csv", robustness.assign(images=20, **scores))
     write_bytes(root / "plots/fgsm/examples.png", figures.png(figures.Figure(figsize=(1, 1))))
     return root
 
@@ -126,14 +126,14 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(small) -> str:
-    return report.build(SETTINGS, small)
+    return report.render(SETTINGS, small)
 
 
 @pytest.fixture(scope="module")
 def stanford_page(tmp_path_factory) -> str:
     data = SETTINGS.data.model_copy(update={"source": "folder", "folder": "/home/me/cars"})
     root = make_study(tmp_path_factory.mktemp("stanford"), STANFORD, list(paper.VARIANTS))
-    return report.build(SETTINGS.model_copy(update={"data": data}), root)
+    return report.render(SETTINGS.model_copy(update={"data": data}), root)
 
 
 class References(HTMLParser):
@@ -225,7 +225,7 @@ def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
     }
     root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet18-robust", "resnet34-robust"])
     model = SETTINGS.model.model_copy(update={"config": "robust"})
-    page = report.build(SETTINGS.model_copy(update={"configs": configs, "model": model}), root)
+    page = report.render(SETTINGS.model_copy(update={"configs": configs, "model": model}), root)
     names = re.findall(r'<th scope="row">(ResNet-\d+ \w+)', table(page, "Table 2"))
     assert names[8:] == ["ResNet-18 robust", "ResNet-34 robust"]
     [said] = re.findall(r"<p>ResNet-34 robust was trained on attacked images.*</p>", page)
@@ -258,7 +258,7 @@ def repeated(tmp_path_factory) -> tuple[str, dict[str, list[float]]]:
         spread = {"val_f1_mean": float(np.mean(values)), "val_f1_std": float(np.std(values, ddof=1))}
         write_json(path, json.loads(path.read_text()) | spread | {"val_f1_repeats": values})
     train = SETTINGS.train.model_copy(update={"repeats": 3})
-    return report.build(SETTINGS.model_copy(update={"train": train}), root), scores
+    return report.render(SETTINGS.model_copy(update={"train": train}), root), scores
 
 
 def test_repeats_are_mean_and_deviation_in_table_2(repeated):
@@ -293,7 +293,7 @@ def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
 
 
 def test_equal_files_give_equal_bytes(page, small):
-    assert report.build(SETTINGS, small) == page
+    assert report.render(SETTINGS, small) == page
 
 
 def test_the_page_fetches_nothing(page, stanford_page):
@@ -453,7 +453,7 @@ def drawn(small) -> dict[str, list[tuple]]:
     with pytest.MonkeyPatch.context() as patch:
         for name in FRAMES:
             patch.setattr(figures, name, recording(name, getattr(figures, name)))
-        report.build(SETTINGS, small)
+        report.render(SETTINGS, small)
     return calls
 
 
@@ -504,7 +504,7 @@ def test_a_missing_file_is_named(small, tmp_path, path):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source)
     with pytest.raises(InputError, match=rf"{re.escape(path)} is missing; `dvc repro` makes it\."):
-        report.build(SETTINGS, tmp_path)
+        report.render(SETTINGS, tmp_path)
 
 
 def test_a_metrics_file_without_a_score_is_named(small):

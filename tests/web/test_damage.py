@@ -14,9 +14,9 @@ from torch import nn
 pytest.importorskip("gradio", reason="the extra web is not installed")
 
 from carcls.errors import InputError
-from carcls.evaluation.example import Means
+from carcls.evaluation.example import AttackSpec
 from carcls.inference.classifier import Classifier
-from carcls.learning.model import MEAN, STD, ModelInfo, build, save_model
+from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 from carcls.learning.training import Epoch
 from carcls.study import figures
 from carcls.web import compare_tab, models, predict_tab, records
@@ -54,7 +54,7 @@ def results_folder(name: str, metrics: bytes | None = json.dumps(RESULT).encode(
 
 
 def model(path: Path, info: ModelInfo = INFO) -> Path:
-    save_model(path, build("resnet18", 2, seed=1), info)
+    save_model(path, build_model("resnet18", 2, seed=1), info)
     return path
 
 
@@ -196,8 +196,8 @@ def test_a_damaged_test_set_is_named_and_the_model_still_answers():
 def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(name):
     from starlette.testclient import TestClient
 
-    from carcls.web.runs import Runs
-    from carcls.web.server import build as build_site
+    from carcls.web.jobs import Jobs
+    from carcls.web.server import create_server
 
     folder = results_folder(name)
     model(folder / "model.safetensors")
@@ -206,7 +206,7 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
     assert "<b>x" not in page
     [address] = re.findall(r'href="(report/[^"]*)"', page)
     assert not set("#?<>\"' \n\\") & set(address)
-    with TestClient(build_site(Runs()), base_url="http://127.0.0.1") as client:
+    with TestClient(create_server(Jobs()), base_url="http://127.0.0.1") as client:
         answer = client.get(f"/{address}")
     assert (answer.status_code, answer.text) == (200, f"report of {name!a}")
     [(line, value)] = models.choices()
@@ -219,10 +219,10 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
 
 
 @pytest.mark.parametrize(
-    "asked", [lambda c, i: c.top(i), lambda c, i: c.attack(i, "x", Means("fgsm", 0.1), 1)]
+    "asked", [lambda c, i: c.top(i), lambda c, i: c.attack(i, "x", AttackSpec("fgsm", 0.1), 1)]
 )
 def test_an_answer_that_is_not_finite_is_refused(asked):
-    network = build("resnet18", 2, seed=1)
+    network = build_model("resnet18", 2, seed=1)
     nn.init.constant_(network.fc.bias, float("nan"))
     classifier = Classifier(network.eval(), INFO, torch.device("cpu"), Path("m.safetensors"))
     with pytest.raises(InputError, match="not finite numbers"):
@@ -231,7 +231,7 @@ def test_an_answer_that_is_not_finite_is_refused(asked):
 
 def test_an_unknown_class_gets_the_nearest_names():
     info = replace(INFO, classes=["Audi A4", "BMW M3", "Fiat Panda", "audi a3"])
-    classifier = Classifier(build("resnet18", 4, seed=1).eval(), info, torch.device("cpu"), Path("m"))
+    classifier = Classifier(build_model("resnet18", 4, seed=1).eval(), info, torch.device("cpu"), Path("m"))
     with pytest.raises(InputError, match="'Audi A4', 'audi a3'"):
         classifier._place("AUDI A4 ")
 

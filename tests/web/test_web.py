@@ -30,12 +30,12 @@ pytest.importorskip("gradio", reason="the extra web is not installed")
 
 from carcls import params
 from carcls.errors import InputError
-from carcls.learning.model import MEAN, STD, ModelInfo, build, load_model, save_model
+from carcls.learning.model import MEAN, STD, ModelInfo, build_model, load_model, save_model
 from carcls.results import settings
-from carcls.web import runs
+from carcls.web import jobs
 
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
-FORM = runs.Form(
+FORM = jobs.Form(
     folder="shapes",
     skip_unreadable=False,
     drop_duplicates=True,
@@ -81,7 +81,7 @@ def project(tmp_path_factory, data) -> Path:
     (folder / "models").mkdir()
     classes = sorted(pd.read_csv(data / "images/test.csv")["class"].unique())
     info = ModelInfo("resnet18", "scratch", classes, 32, MEAN, STD, 0.5, 3)
-    save_model(folder / STUDY_MODEL, build("resnet18", 12, seed=1), info)
+    save_model(folder / STUDY_MODEL, build_model("resnet18", 12, seed=1), info)
     (folder / "models/pickle.safetensors").write_bytes(pickle.dumps({"weights": [1, 2]}))
     save_file({"x": load_model(folder / STUDY_MODEL)[0].fc.weight}, folder / "models/foreign.safetensors")
     os.utime(folder / STUDY_MODEL, (2e9, 2e9))  # newest
@@ -138,7 +138,7 @@ def test_a_folder_is_counted():
 )
 def test_what_would_fail_is_said_before_training(changes, says):
     with pytest.raises(InputError, match=re.escape(says)):
-        runs.Runs().start(replace(FORM, **changes))
+        jobs.Jobs().start(replace(FORM, **changes))
     assert not Path("results").exists() or not list(Path("results").glob("*new*"))
 
 
@@ -159,7 +159,7 @@ def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
 # --- The training process.
 
 
-def wait(run: runs.Run, until=lambda run: not run.running, seconds: float = 60) -> None:
+def wait(run: jobs.Job, until=lambda run: not run.running, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not until(run):
         assert time.monotonic() < end, run.log()
@@ -167,10 +167,10 @@ def wait(run: runs.Run, until=lambda run: not run.running, seconds: float = 60) 
 
 
 def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
-    all_runs = runs.Runs()
-    run = all_runs.start(replace(FORM, lr=1e30, results="crash"))
+    several = jobs.Jobs()
+    run = several.start(replace(FORM, lr=1e30, results="crash"))
     with pytest.raises(InputError, match="running in results/crash"):
-        all_runs.start(replace(FORM, results="second"))
+        several.start(replace(FORM, results="second"))
     wait(run)
     assert "lower lr" in run.fault()
     assert not Path("results/crash/model.safetensors").exists() and not Path("results/crash/.work").exists()
@@ -179,10 +179,10 @@ def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
 def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(project):
     shutil.copytree(project / "shapes", "damaged")
     Path("damaged/disc/00.png").write_bytes(Path("damaged/disc/01.png").read_bytes()[:90])
-    run = runs.Runs().start(replace(FORM, folder="damaged", results="stopped-by-one"))
+    run = jobs.Jobs().start(replace(FORM, folder="damaged", results="stopped-by-one"))
     wait(run)
     assert "disc/00.png: the image is damaged" in run.fault() and "data.skip_unreadable" in run.fault()
-    run = runs.Runs().start(
+    run = jobs.Jobs().start(
         replace(FORM, folder="damaged", results="without-it", epochs=1, skip_unreadable=True)
     )
     wait(run)
@@ -191,8 +191,8 @@ def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(proje
 
 def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
     code = (
-        "import sys, time; from carcls.web.runs import *; "
-        f"run = Runs().start({replace(FORM, epochs=500, patience=500, results='orphan')!r}); "
+        "import sys, time; from carcls.web.jobs import *; "
+        f"run = Jobs().start({replace(FORM, epochs=500, patience=500, results='orphan')!r}); "
         "print(run._process.pid, flush=True); time.sleep(100)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -226,7 +226,7 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
         "    json.dumps = talk\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
-    run = runs.Runs().start(replace(FORM, results="talkative"))
+    run = jobs.Jobs().start(replace(FORM, results="talkative"))
     wait(run)
     assert run.fault() is None and run.progress["doing"] == "Writing the report"
     log = (run.folder / "train.log").read_text()
@@ -235,7 +235,7 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
 
 
 def test_a_killed_training_says_so_in_one_line_with_the_fix():
-    run = runs.Runs().start(replace(FORM, epochs=500, patience=500, results="killed it"))
+    run = jobs.Jobs().start(replace(FORM, epochs=500, patience=500, results="killed it"))
     wait(run, lambda run: "epoch" in run.progress)
     run._process.kill()
     wait(run)
@@ -262,7 +262,7 @@ def test_an_unexpected_error_is_one_line_with_the_fix(tmp_path, monkeypatch, err
         "    module.train = train\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
-    run = runs.Runs().start(replace(FORM, results=f"unexpected-{os.urandom(4).hex()}"))
+    run = jobs.Jobs().start(replace(FORM, results=f"unexpected-{os.urandom(4).hex()}"))
     wait(run)
     assert run.fault().startswith(says) and "\n" not in run.fault()
     assert ("Traceback" in run.log()) == says.startswith("Training failed")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from carcls.data.sources.sift import LeftOut
+from carcls.data.sources.filter import LeftOut
 
 
 class Photograph(NamedTuple):

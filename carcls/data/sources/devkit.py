@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from carcls.data.sources import layout
+from carcls.data.sources.filter import LeftOut, filter_images
 from carcls.data.sources.layout import Arranged, Labelled, place
-from carcls.data.sources.sift import LeftOut, sift
 from carcls.errors import InputError
 
 TRAIN, TEST, ALL = "cars_train", "cars_test", "car_ims"
@@ -32,7 +32,7 @@ def arrange(paths: Iterable[str], read: Callable[[str], bytes], origin: str) -> 
     InputError like `layout.arrange`, and if a .mat file is damaged or another image has no label.
     """
     paths = list(paths)
-    photographs, left_out = sift(paths)
+    photographs, left_out = filter_images(paths)
     folders: dict[str, list[str]] = {TRAIN: [], TEST: [], ALL: []}
     for path in photographs:
         folder = posixpath.basename(posixpath.dirname(path)).lower()

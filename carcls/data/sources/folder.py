@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from carcls.data.sources import Photograph, Source
 from carcls.data.sources.devkit import arrange
+from carcls.data.sources.filter import is_photograph, is_system
 from carcls.data.sources.layout import EXPECTED, Arranged, Placed
-from carcls.data.sources.sift import is_photograph, is_system
 from carcls.errors import InputError
 
 

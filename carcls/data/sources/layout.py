@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from carcls.data.sources.sift import LOOSE, LeftOut, parts, sift
+from carcls.data.sources.filter import LOOSE, LeftOut, filter_images, parts
 from carcls.data.sources.splits import is_filler, said, says_part, split_of
 from carcls.errors import InputError
 from carcls.imageset.images import suffixes
@@ -73,7 +73,7 @@ def arrange(paths: Iterable[str], origin: str) -> Arranged:
     `paths` are relative, with "/". `origin` names the tree in messages. Raises InputError if names leave open
     which folders are splits and which are classes, and like `place`.
     """
-    photographs, left_out = sift(paths)
+    photographs, left_out = filter_images(paths)
     top, found = _tree(photographs), []
     top = _without_wrappers(top)
     splits = _splits(top, origin)

@@ -13,7 +13,7 @@ from typing import Any
 from carcls import params
 from carcls.errors import InputError
 from carcls.results import folder as files
-from carcls.results.settings import count, lay_over
+from carcls.results.settings import count, with_overrides
 from carcls.web.names import shown
 
 LOG_LINES = 200  # lines of the log that the page shows
@@ -71,10 +71,10 @@ def settings(form: Form) -> params.Params:
         "data.image_size": form.image_size,
         "train.device": form.device,
     }
-    return lay_over(form.folder, options, "The form")
+    return with_overrides(form.folder, options, "The form")
 
 
-class Run:
+class Job:
     """One training. `folder` is its results folder, `progress` the last message of its process."""
 
     def __init__(self, folder: Path, used: params.Params) -> None:
@@ -162,19 +162,19 @@ class Run:
         return f"The training process ended with exit status {code}: see {self.folder / files.LOG}."
 
 
-class Runs:
+class Jobs:
     """At most one training at a time. `current` is the running or the last one."""
 
     def __init__(self) -> None:
-        self.current: Run | None = None
+        self.current: Job | None = None
         self._lock = threading.Lock()
 
-    def start(self, form: Form) -> Run:
+    def start(self, form: Form) -> Job:
         """Start a training. Raises InputError if one is running or `form` is invalid."""
         with self._lock:
             if self.current and self.current.running:
                 raise InputError(f"A training is running in {self.current.folder}: stop it or wait for it.")
-            self.current = Run(files.new(form.results), settings(form))
+            self.current = Job(files.new(form.results), settings(form))
             return self.current
 
     def close(self) -> None:

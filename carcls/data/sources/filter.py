@@ -21,7 +21,7 @@ class LeftOut(NamedTuple):
     path: str
 
 
-def sift(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
+def filter_images(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
     """The photographs among `paths`, sorted, and the other files with the reason."""
     photographs, left_out = [], []
     read = suffixes()
