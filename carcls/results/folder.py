@@ -1,5 +1,6 @@
 """Results folders: one for each model of the user's photographs, in RESULTS of the working directory."""
 
+import errno
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -71,9 +73,22 @@ def make(folder: Path) -> None:
 
 
 def begin(folder: Path, settings: Params) -> None:
-    """`make` the folder of a training and save its `settings`."""
-    make(folder)
-    write_text(folder / PARAMS, yaml.safe_dump(settings.model_dump(), sort_keys=False))
+    """Create the folder of a training with its `settings`.
+
+    Raises InputError if another process has created it. A kill leaves no folder without settings,
+    which would block its name.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
+        complete = Path(beside, "complete")
+        complete.mkdir()
+        write_text(complete / PARAMS, yaml.safe_dump(settings.model_dump(), sort_keys=False))
+        try:
+            complete.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            raise InputError(f"{folder} already exists: choose another name.") from None
 
 
 def begin_free(settings: Params) -> Path:

@@ -219,6 +219,17 @@ def test_trainings_that_start_together_get_a_folder_each():
         files.begin(folders[0], settings.preset())
 
 
+def test_an_interrupted_start_leaves_no_folder_that_blocks_the_name(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(files, "write_text", interrupted)
+        files.begin(Path("results/early"), settings.preset())
+    assert not Path("results/early").exists()
+    files.begin(files.new("early"), settings.preset())
+
+
 def test_a_full_disk_loses_no_epoch_and_the_message_says_how_to_go_on():
     process = start("full")
     wait_for_epochs("full", 1)

@@ -1,0 +1,14 @@
+# The command line and the web page, for your own photos: docs/recipes.md has the commands
+FROM python:3.11-slim
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends fonts-noto-cjk git \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/carcls
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY carcls carcls
+RUN python -m pip install --no-cache-dir --constraint constraints.txt '.[heic,onnx,web]'
+# any user may run it: downloaded weights and font caches go to $HOME/.cache
+ENV HOME=/tmp
+WORKDIR /photos
+ENTRYPOINT ["carcls"]
+CMD ["--help"]
