@@ -123,7 +123,7 @@ def install_elsewhere(folder: Path) -> None:
         (truncate, r"b/1\.png: .*(damaged|not an image).*data\.skip_unreadable"),
         (remove_folder, r"photos"),
         (leave_one_class, r"class"),
-        (install_elsewhere, r"carcls comes from .*, not from "),
+        (install_elsewhere, r"carcls is imported from .*, not from "),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, damage, says):

@@ -1,4 +1,4 @@
-"""data/raw.tar with its csv: every photograph of the source; data/left_out.csv: the files left out."""
+"""data/raw.tar with its csv: all photographs of the source; data/left_out.csv: the skipped files."""
 
 import logging
 from pathlib import Path
@@ -17,11 +17,11 @@ from carcls.params import Params
 
 log = logging.getLogger(__name__)
 
-DOWNLOADS = "data/.kaggle"  # survives a kill, so that a download resumes
+DOWNLOADS = "data/.kaggle"  # kept if the stage is killed, so that the download resumes
 
 
 def download(params: Params, root: Path) -> None:
-    """Collect the photographs of params.data. Raises InputError as the source and `collect` do."""
+    """Collect the photographs of params.data. Raises InputError like the source and `collect`."""
     source = open_source(params, root / DOWNLOADS)
     for message in lookalikes(source.classes):
         log.warning(message)
@@ -31,7 +31,7 @@ def download(params: Params, root: Path) -> None:
 
 
 def open_source(params: Params, downloads: Path) -> Source:
-    """The source that params.data names. Raises InputError when it cannot be read."""
+    """The source that params.data names. Raises InputError if it cannot be read."""
     data = params.data
     match data.source:
         case "demo":

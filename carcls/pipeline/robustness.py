@@ -14,17 +14,18 @@ from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import check_classes, load_model
 from carcls.params import Params
 
-MOST = 8  # originals of a class: all variants together cost eight times as much as one
+MAX_PER_CLASS = 8  # originals; limits the time, because all variants are attacked
 
 
 def robustness(params: Params, root: Path) -> None:
-    """Attack the variants of data/variants.csv; the test set is for the selected variant alone.
+    """Attack all variants in data/variants.csv, on validation originals.
 
-    Raises InputError when a model is missing or was trained on other classes.
+    Only the selected variant sees the test set. Raises InputError if a model is missing or was trained on
+    other classes.
     """
     device = resolve_device(params.train.device)
     val = ArchiveSet(root / "data/images/val.tar")
-    originals, tables = val.originals(MOST), []
+    originals, tables = val.originals(MAX_PER_CLASS), []
     cells = pd.read_csv(root / "data/variants.csv").itertuples(index=False)
     for variant in sorted(variant_name(*cell) for cell in cells):
         path = root / f"models/{variant}.safetensors"
@@ -35,10 +36,10 @@ def robustness(params: Params, root: Path) -> None:
 
 
 def _attacked(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
-    """Columns attack, epsilon, images and those of `scores.scores`: a model on `images`.
+    """Columns attack, epsilon, images and those of `scores.scores`, for one model on `images`.
 
-    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, one for noise, and where
-    params.attack has apgd_steps one for PGD and one for APGD: steps for every variant are many.
+    The rows are FGSM with each epsilon of params.fgsm, clean images (epsilon 0) and noise. If
+    params.attack.apgd_steps is not 0, PGD and APGD follow; attacking all variants with them takes long.
     """
     epsilon, settings = params.fgsm.epsilon, params.attack
     if not settings.apgd_steps:
