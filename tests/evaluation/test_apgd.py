@@ -3,7 +3,7 @@ import torch
 from conftest import DEVICE
 
 from carcls.evaluation import attack
-from carcls.evaluation.apgd import _checkpoints, apgd, towards
+from carcls.evaluation.apgd import _checkpoints, apgd, targeted_dlr
 from carcls.evaluation.scores import predict
 from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import build_model
@@ -58,5 +58,5 @@ def test_checkpoints_are_those_of_the_paper():
 def test_the_targeted_loss_is_the_paper_s():
     logits = torch.tensor([[4.0, 3.0, 1.0, 0.0, -2.0]])
     one, none = torch.tensor([1]), torch.tensor([0])
-    assert towards(logits, none, one).item() == pytest.approx(-(4 - 3) / (4 - (1 + 0) / 2))
-    assert towards(logits[:, :3], none, one).item() == -1
+    assert targeted_dlr(logits, none, one).item() == pytest.approx(-(4 - 3) / (4 - (1 + 0) / 2))
+    assert targeted_dlr(logits[:, :3], none, one).item() == -1
