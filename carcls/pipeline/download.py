@@ -21,7 +21,7 @@ DOWNLOADS = "data/.kaggle"  # kept if the stage is killed, so that the download 
 
 
 def download(params: Params, root: Path) -> None:
-    """Collect the photographs of params.data. Raises InputError like the source and `collect`."""
+    """Collect the photographs of params.data. Raises InputError as the source and `collect` do."""
     source = open_source(params, root / DOWNLOADS)
     for message in lookalikes(source.classes):
         log.warning(message)
@@ -31,7 +31,7 @@ def download(params: Params, root: Path) -> None:
 
 
 def open_source(params: Params, downloads: Path) -> Source:
-    """The source that params.data names. Raises InputError if it cannot be read."""
+    """The source that params.data names. Raises InputError when it cannot be read."""
     data = params.data
     match data.source:
         case "demo":

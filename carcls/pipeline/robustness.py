@@ -14,18 +14,17 @@ from carcls.learning.loading import ArchiveSet, ImageSet
 from carcls.learning.model import check_classes, load_model
 from carcls.params import Params
 
-MAX_PER_CLASS = 8  # originals; limits the time, because all variants are attacked
+MOST = 8  # originals of a class: all variants together cost eight times as much as one
 
 
 def robustness(params: Params, root: Path) -> None:
-    """Attack all variants in data/variants.csv, on validation originals.
+    """Attack the variants of data/variants.csv; the test set is for the selected variant alone.
 
-    Only the selected variant sees the test set. Raises InputError if a model is missing or was trained on
-    other classes.
+    Raises InputError when a model is missing or was trained on other classes.
     """
     device = resolve_device(params.train.device)
     val = ArchiveSet(root / "data/images/val.tar")
-    originals, tables = val.originals(MAX_PER_CLASS), []
+    originals, tables = val.originals(MOST), []
     cells = pd.read_csv(root / "data/variants.csv").itertuples(index=False)
     for variant in sorted(variant_name(*cell) for cell in cells):
         path = root / f"models/{variant}.safetensors"

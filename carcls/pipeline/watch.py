@@ -18,9 +18,9 @@ FOLDER = "data/watched"
 
 
 def watch_photographs(params: Params, root: Path) -> None:
-    """Write data/watched/photographs.txt and, beside it, the link `photographs`.
+    """Write data/watched/photographs.txt and beside it the link `photographs`.
 
-    Raises InputError if data.folder is the source and does not exist.
+    Raises InputError when data.folder is the source and is not there.
     """
     data, folder = params.data, root / FOLDER
     source = existing(Path(str(data.folder))) if data.source == "folder" else None
