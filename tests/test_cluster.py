@@ -177,7 +177,7 @@ def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm,
     wait_until(lambda: not done(folder, "squeue", "--noheader", **slurm), "the end of the study", 600)
 
     assert done(folder, "git", "status", "--porcelain") == ""
-    assert "going on after epoch 1" in log(f"train-{train}_4")
+    assert "resuming after epoch 1" in log(f"train-{train}_4")
     logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
     assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 4]
     after = re.findall("Running stage '(.+?)'", logs[-1])

@@ -165,5 +165,5 @@ def test_a_machine_that_is_cut_off_ends_the_other_and_both_go_on(machines, data)
     trainings = [machine.train("again") for machine in machines]
     for machine, training in zip(machines, trainings, strict=True):
         assert ended(machine, training, "again", within=120) == 0, machine.said("again")
-    assert f"going on after epoch {done}" in machines[0].said("again")
+    assert f"resuming after epoch {done}" in machines[0].said("again")
     assert epochs(machines[0]) == 40

@@ -325,7 +325,7 @@ def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(st
     assert not (study / "models/resnet18-scratch.safetensors").exists()
     again = run(study, *command)
     assert again.returncode == 0, again.stderr
-    assert "going on after epoch 1" in again.stderr
+    assert "resuming after epoch 1" in again.stderr
     assert run(study, "git", "status", "--porcelain").stdout == ""
     assert not list((study / ".carcls/checkpoints").iterdir())
 
@@ -355,7 +355,7 @@ def test_a_repeat_killed_in_the_middle_goes_on_and_the_model_is_that_of_one_trai
     process.wait()
     again = stage(copy, "train", "resnet18", "scratch")
     assert again.returncode == 0, again.stderr
-    went_on = re.findall(r"going on after epoch (\d)", again.stderr)
+    went_on = re.findall(r"resuming after epoch (\d)", again.stderr)
     assert went_on == ["2", "1"]  # the first is not trained again
     assert [path.read_bytes() for path in outs] == whole
     assert not list((copy / ".carcls/checkpoints").iterdir())

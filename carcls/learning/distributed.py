@@ -1,6 +1,6 @@
-"""Processes that train one model together: torch.distributed, or the single process that there is without it.
+"""Processes that train one model together, by torch.distributed.
 
-Every function here also works in a process that is alone, so that the training loop has one form.
+Every function also works in a single process, so that there is one training loop.
 """
 
 import logging
@@ -60,7 +60,7 @@ def launch(processes: int, module: str, *arguments: str) -> None:
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the process group if torchrun started this process; yields the device to compute on.
 
-    Raises InputError when another process has ended or has not answered for TIMEOUT (Gloo). With NCCL,
+    Raises InputError if another process has ended or has not answered for TIMEOUT (Gloo). With NCCL,
     PyTorch's watchdog aborts the process after TIMEOUT and logs the operation that it was waiting for.
     """
     if not launched():
@@ -107,7 +107,7 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and shows things."""
+    """Whether this is the process that writes files and shows progress."""
     return rank() == 0
 
 
@@ -145,7 +145,7 @@ def parallel(trained: nn.Module) -> nn.Module:
 
 
 def alone(trained: nn.Module) -> nn.Module:
-    """What `parallel` was given, with its layers as they are now: no gradient of it is averaged."""
+    """The module that `parallel` wraps in `trained`. Its gradients are not averaged."""
     return trained.module if isinstance(trained, DistributedDataParallel) else trained
 
 

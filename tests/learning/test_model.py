@@ -207,7 +207,7 @@ def test_a_weights_file_of_any_number_of_classes_becomes_the_backbone(tmp_path, 
 def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "resnet18.safetensors")
     with pytest.raises(
-        InputError, match="does not hold the weights of resnet34: its tensor layer1.2.bn1.bias is"
+        InputError, match="does not contain the weights of resnet34: its tensor layer1.2.bn1.bias is"
     ):
         weights.read_weights(tmp_path / "resnet18.safetensors", "resnet34")
     with pytest.raises(InputError, match="gone.pth are missing"):
@@ -241,7 +241,7 @@ def test_a_file_of_two_backbones_is_refused(tmp_path):
     }
     torch.save(pair, tmp_path / "moco.pth")
     with pytest.raises(
-        InputError, match="holds the backbones encoder_k., encoder_q.: save the tensors of one"
+        InputError, match="contains the backbones encoder_k., encoder_q.: save the tensors of only one"
     ):
         weights.read_weights(tmp_path / "moco.pth", "resnet18")
 
@@ -252,7 +252,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(InputError, match="trap.pth holds more than tensors"):
+    with pytest.raises(InputError, match="trap.pth contains more than tensors"):
         weights.read_weights(tmp_path / "trap.pth", "resnet18")
     assert not (tmp_path / "sprung").exists()
 

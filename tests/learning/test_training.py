@@ -205,7 +205,7 @@ def test_training_stops_when_patience_is_out(sets):
 
 
 def test_a_loss_that_is_not_finite_is_one_sentence(sets):
-    with pytest.raises(InputError, match=r"epoch \d: lower lr, it is 1e\+30"):
+    with pytest.raises(InputError, match=r"epoch \d: lower lr \(now 1e\+30\)"):
         fit(sets, lr=1e30, epochs=3)
 
 
