@@ -24,10 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 from carcls.errors import InputError
 
 T = TypeVar("T")
-# How long a process waits for the others in a collective operation. Nothing else ends the processes of a
-# machine that is cut off, which should take at most five minutes. On the other hand a process may be late by
-# what it alone does, or does more slowly: load or save a checkpoint, read images, validate, compute the
-# features of frozen layers. Four minutes is the longest that leaves time for the processes to end.
+# The time that a process waits for the others in a collective operation. Only this ends the processes of a
+# disconnected machine, which should take at most five minutes including their end. A process may be late when
+# it loads or saves a checkpoint, reads images, validates or computes the features of frozen layers.
 TIMEOUT = timedelta(minutes=4)
 LEAD = 5  # seconds that torchrun has to end this process after another process of this machine has failed
 
@@ -144,7 +143,7 @@ def parallel(trained: nn.Module) -> nn.Module:
     return DistributedDataParallel(trained)
 
 
-def alone(trained: nn.Module) -> nn.Module:
+def unwrapped(trained: nn.Module) -> nn.Module:
     """The module that `parallel` wraps in `trained`. Its gradients are not averaged."""
     return trained.module if isinstance(trained, DistributedDataParallel) else trained
 

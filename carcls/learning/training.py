@@ -329,7 +329,7 @@ def _attacked(
     """
     assert recipe.adversarial
     epsilon, steps = recipe.adversarial.epsilon, recipe.adversarial.steps
-    model = distributed.alone(trained)
+    model = distributed.unwrapped(trained)
     step_size = epsilon * min(1.25, 2.5 / steps)
     for place, (whole, (pixels, labels)) in enumerate(zip(order, loader, strict=True)):
         # drawn for the whole batch, so that it does not depend on the number of processes

@@ -1,4 +1,4 @@
-"""The class and split of a photograph, from its path alone.
+"""The class and split of a photograph, determined only by its path.
 
 Folders that contain only one folder are ignored. The next level may be split folders (train, val, test). The
 next level is the class, and deeper folders belong to it. A tree with ambiguous names is rejected, so that no
