@@ -1,4 +1,4 @@
-"""data/watched/photographs: a link to data.folder, so that DVC detects changes of the photographs."""
+"""data/watched/photographs: a link to data.folder, so that DVC sees the photographs change."""
 
 from pathlib import Path
 

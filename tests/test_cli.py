@@ -203,13 +203,19 @@ def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, 
         (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
         (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr has no =: write KEY=VALUE"),
         (["attack", "{model}", "{pictures}/notes.txt"], "not a supported image"),
-        (["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"], "Epsilon is 2.0: it takes"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"],
+            "Epsilon must be a number from 0 to 1, not 2.0",
+        ),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--attack", "pgd", "--steps", "0"],
-            "steps is 0: it takes",
+            "PGD steps must be a positive integer, not 0",
         ),
         (["attack", "{model}", "{pictures}/a.jpg", "--steps", "5"], "add --attack pgd"),
-        (["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"], "has no target"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"],
+            "cannot have a target",
+        ),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--target", "velora monte"],
             "the class 'velora monte': the nearest of its 12 are 'Velora Monte SUV 2012', ",

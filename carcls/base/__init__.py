@@ -2,7 +2,7 @@
 
 From the bottom up: a module imports only those before it.
 
-    seeds     independent random streams from one seed
+    seeds     one seed, many independent random streams
     scoring   macro F1 from counts
     variants  the eight variants of the study
     startup   per-process settings: determinism, threads, memory

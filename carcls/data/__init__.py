@@ -3,7 +3,7 @@
 From the bottom up: a module imports only those before it.
 
     sources   the sources of photographs: a folder, Kaggle
-    collect   the raw set: all photographs of a source, checked
+    collect   the raw set: every photograph of a source, checked
     copies    duplicates and near-duplicates
     split     train, val and test
     augment   the nine operations, and class balancing with augmented copies

@@ -18,15 +18,13 @@ log = logging.getLogger(__name__)
 def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Columns name, label, class, split for the photographs of `raw`, the csv of the raw archive, and copies.
 
-    A test or val set of the source is kept. If the source has none, the share `settings.test` of each class
-    becomes test, and the share `settings.val` of each class's remaining photographs becomes val (paper,
-    section 3: 2 : 1). If `settings.val` is None, there is no val set, and a val set of the source is used for
-    training. The choice depends only on the seed, the class and its photographs. Equal photographs of a class
-    stay together.
+    A test or val set that the source has is kept. Where it has none, `settings.test` of each class become
+    test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1); where that
+    is None, there is no val set, and a source's own trains. Which ones
+    depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
 
     The second table, with the columns `copies.COLUMNS`, lists all duplicates. A duplicate in two splits is
-    removed from the one that has less priority (test, val, train), a photograph under two classes from train
-    and val. Near-duplicates are only listed.
+    removed from training, one under two classes from train and val. Near-duplicates are only listed.
     Raises InputError for a class that is too small to split, for a missing test set if `settings.test` is
     None, for a class whose training photographs all are duplicates, and for the first duplicate if
     `settings.drop_duplicates` is false.
@@ -35,8 +33,8 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         raise InputError(f"All images have the class {raw['class'].iloc[0]!r}: add images of a second class.")
     contradicting = copies.contradicting(raw)
     rows = _without(raw, contradicting, settings.drop_duplicates)
-    splits = ("train",) if settings.val is None else ("train", "val")
-    rows = rows.assign(split=rows["split"].where(rows["split"].isin([*splits, "test"]), "train"))
+    training = ["", "val"] if settings.val is None else [""]
+    rows = rows.assign(split=rows["split"].replace(training, "train"))
     if not (rows["split"] == "test").any():
         if settings.test is None:
             raise InputError(
@@ -52,7 +50,7 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         log.info("%d near-duplicates in different splits are listed in the report", len(near))
     found = [part for part in (contradicting, shared, near) if len(part)]
     table = pd.concat(found, ignore_index=True) if found else near
-    _check_classes(raw, rows, table, splits)
+    _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
     return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
 
 
@@ -74,7 +72,7 @@ def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFra
 
 
 def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFrame:
-    """`rows` without those that `table` removes. Logs them or, without `drop`, raises InputError."""
+    """`rows` without those that `table` leaves out. Logs them or, without `drop`, raises InputError."""
     if table.empty:
         return rows
     first = table.iloc[0]

@@ -356,7 +356,7 @@ def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[
         logits = trained(inputs.prepare(batch))
         losses.append(nn.functional.cross_entropy(logits, labels, reduction="none").cpu())
         predicted.append(logits.argmax(1).cpu())
-    losses, predicted = _interleaved(distributed.gather(losses)), _interleaved(distributed.gather(predicted))
+    losses, predicted = _in_turn(distributed.gather(losses)), _in_turn(distributed.gather(predicted))
     std = torch.stack([loss.mean() for loss in losses]).std(correction=0).item()
     return (
         torch.cat(losses).mean().item(),
@@ -365,7 +365,7 @@ def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[
     )
 
 
-def _interleaved(shares: list[list[Tensor]]) -> list[Tensor]:
+def _in_turn(shares: list[list[Tensor]]) -> list[Tensor]:
     """The batches of all processes, in the order in which one process takes them."""
     return [batch for row in zip_longest(*shares) for batch in row if batch is not None]
 

@@ -9,7 +9,7 @@ from carcls.params import Params
 
 
 def split(params: Params, root: Path) -> None:
-    """Assign all photographs of data/raw.tar. Raises InputError like `assign`."""
+    """Assign every photograph of data/raw.tar. Raises InputError as `assign`."""
     raw = read_index(root / "data/raw.tar")
     rows, copies = assign(raw, params.split, params.seed)
     write_csv(root / "data/split.csv", rows.merge(raw[["name", "sha256"]]))
