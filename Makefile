@@ -1,4 +1,4 @@
-# Each target sets up .venv first. `python -m` also works after the folder was moved, when the scripts in .venv/bin do not.
+# Each target sets up .venv first. Unlike the scripts in .venv/bin, `python -m` works after the folder was moved.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -17,7 +17,7 @@ plots: .venv/ready
 web: .venv/ready
 	$(BIN)/python -m carcls.cli web
 
-# two processes of one thread each: on such small images two of two threads wait for one another
+# two processes with one thread each: with more threads, they would compete for two cores
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
@@ -26,11 +26,11 @@ lint: .venv/ready
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-# README's images of the page and the report, from the results in this folder
+# the images of the page and the report in README, from the results in this folder
 screenshots: .venv/ready
 	$(BIN)/python docs/screenshots.py
 
-# Without core.no_scm, DVC needs a Git repository. One that does not track the project is somebody else's.
+# DVC needs core.no_scm without a Git repository, and in a repository that does not track the project.
 .venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

@@ -1,10 +1,10 @@
-"""Are the demo's ResNet-18 and ResNet-34 two networks? Run it after `dvc repro`.
+"""Check that the ResNet-18 and the ResNet-34 of the demo are different networks. Run it after `dvc repro`.
 
     python -m benchmarks.architectures
 
-For each configuration the table shows the share of validation images that get the same answer from both
-architectures, and the validation macro F1 of each with all residual blocks but the first of each layer
-removed, which makes them identities.
+For each configuration, the table shows the share of validation images for which both architectures predict
+the same class. It also shows the validation macro F1 of each architecture as it is, and with only the first
+residual block of each layer (the others are removed, which makes them identities).
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def answers(arch: str, config: str, val: ArchiveSet, identities: bool = False) -> Tensor:
-    """The answers (int64, (n,)) of a variant to the images of `val`."""
+    """The predictions (int64, (n,)) of a variant on the images of `val`."""
     path = Path(f"models/{arch}-{config}.safetensors")
     model, _ = load_model(path)
     for layer in model.children() if identities else ():

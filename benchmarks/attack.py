@@ -1,9 +1,9 @@
-"""FGSM, PGD and APGD beside torchattacks: one model, the same test images, for PGD the same starts.
+"""Compare FGSM, PGD and APGD with torchattacks: same model, same test images, for PGD the same starts.
 
     pip install --no-deps torchattacks==3.5.1
     python -m benchmarks.attack results/NAME [--epsilon 0.01]
 
-results/NAME is a results folder of `carcls train`: its model attacks its own test images, in float32.
+results/NAME is a results folder of `carcls train`. Its model and its test images are used, in float32.
 """
 
 import argparse
@@ -28,7 +28,7 @@ THIRD, APGD_STEPS = 3, 20
 
 
 class OfPixels(nn.Module):
-    """The model as torchattacks takes it: from pixel values in [0, 1] to logits."""
+    """The model for torchattacks: from pixel values in [0, 1] to logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def main() -> None:
     images = ArchiveSet(arguments.results / "test.tar")
     pixels = images.read(range(len(images))).float() / 255
     _race(model, pixels, images.labels, arguments.epsilon)
-    some = slice(None, None, THIRD)  # of images that withstand it APGD-T takes all of its time
+    some = slice(None, None, THIRD)  # APGD-T is slow on images that stay correct
     _apgd(model, ImageSet(images.read(range(len(images)))[some], images.labels[some]), arguments.epsilon)
 
 
@@ -58,7 +58,7 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
     whole = OfPixels(model).eval()
 
     def their_pgd(batch: Tensor, of: Tensor, start: Tensor) -> Tensor:
-        """torchattacks draws its start by uniform_, which is given ours here."""
+        """torchattacks draws its start by uniform_, which is patched to return ours."""
         theirs = torchattacks.PGD(whole, eps=epsilon, alpha=epsilon / 4, steps=STEPS)
         drawn = torch.Tensor.uniform_
         torch.Tensor.uniform_ = lambda self, *_: self.copy_(epsilon * start)  # type: ignore
@@ -95,13 +95,13 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
         "images/s",
         "torchattacks'",
         "carcls is",
-        "values apart, in 1,000",
+        "different values per 1,000",
     )
     table(titles, rows)
 
 
 def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
-    """Accuracy after APGD-CE and then APGD-T, each on what is still right, by both; their starts differ."""
+    """Accuracy after APGD-CE and then APGD-T on the images still correct, by both; the starts differ."""
     whole, labels = OfPixels(model).eval(), images.labels
     pixels = images.read(range(len(images))).float() / 255
     settings = {"eps": epsilon, "steps": APGD_STEPS, "n_restarts": 1, "seed": 1}
@@ -124,7 +124,7 @@ def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
 
 
 def _attacked(run: Callable, pixels: Tensor, labels: Tensor, starts: Tensor) -> tuple[Tensor, float]:
-    """What `run` makes of `pixels`, and the fastest of three times that it took, in seconds."""
+    """The result of `run` for `pixels`, and the shortest of three times in seconds."""
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Augmentation beside Albumentations: sources a second of one core, the same work for both, in one run.
+"""Compare augmentation with Albumentations: photographs per second on one core, in one run.
 
-The work: decode one photograph, rescale it to 400 x 400, make nine copies of one operation each with
-strengths drawn at Albumentations' defaults, and encode the nine as JPEG of quality 95 with 4:2:0 chroma. All
-rescale with the same interpolation and fill the corners of a rotation with the mirror image.
+Both do the same work: decode a photograph, rescale it to 400 x 400, make nine copies with one operation each,
+with strengths drawn from Albumentations' default ranges, and encode the nine as JPEG of quality 95 with 4:2:0
+chroma. Both use the same interpolation, and fill the corners of a rotation with the mirror image.
 
-Albumentations has simplejpeg (libjpeg-turbo) around it, the fastest way to use it. It runs twice: each
-transform seeded by A.Compose, which is how its copies can be made again, as ours can; and each called alone.
+Albumentations is measured with simplejpeg (libjpeg-turbo), the fastest way to use it, and in two forms: with
+each transform seeded by A.Compose, which makes its copies reproducible like ours, and with bare transforms.
 
     pip install albumentations==2.0.8 simplejpeg
     python -m benchmarks.augment [FOLDER | ZIP | TAR] [--width 600]
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"{machine()}, one of the cores; OpenCV {cv2.__version__}")
     print(described(sources, _origin(arguments)))
     print(f"to {SIZE} x {SIZE}, nine copies, quality {QUALITY}")
-    print(f"sources a second of processor time, median of {arguments.rounds} rounds\n")
+    print(f"sources per second of processor time, median of {arguments.rounds} rounds\n")
     rows = []
     for name, rate in rates.items():
         times = median(ours / its for ours, its in zip(rates["carcls"], rate, strict=True))
@@ -69,7 +69,7 @@ def main() -> None:
         rows.append(
             (name, f"{median(rate):.1f}", span, f"{mean(sizes[name]) / 1000:.0f}", f"{times:.2f} times")
         )
-    table(("", "sources/s", "slowest to fastest round", "KB a copy", "carcls is"), rows)
+    table(("", "sources/s", "slowest to fastest round", "KB per copy", "carcls is"), rows)
     _parts(sources)
 
 
@@ -79,9 +79,9 @@ def _arguments() -> argparse.Namespace:
         "path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (none: demo pictures)"
     )
     parser.add_argument(
-        "--width", type=int, help="rescale the photographs to this width before the clock runs"
+        "--width", type=int, help="rescale the photographs to this width before the measurement"
     )
-    parser.add_argument("--sources", type=int, default=24, help="photographs of one round")
+    parser.add_argument("--sources", type=int, default=24, help="photographs per round")
     parser.add_argument("--rounds", type=int, default=40)
     return parser.parse_args()
 
@@ -110,7 +110,7 @@ def _carcls() -> Callable[[bytes, int], list[bytes]]:
 
 
 def _albumentations(seeded: bool) -> Callable[[bytes, int], list[bytes]]:
-    with patch.dict(os.environ, NO_ALBUMENTATIONS_UPDATE="1"):  # else it asks the network for its version
+    with patch.dict(os.environ, NO_ALBUMENTATIONS_UPDATE="1"):  # no version check over the network
         import albumentations as A
     import simplejpeg
 
@@ -143,10 +143,10 @@ def _albumentations(seeded: bool) -> Callable[[bytes, int], list[bytes]]:
 
 
 def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tuple[dict, dict]:
-    """Sources a second in each round and the sizes of one round's files; the first round is a warm-up.
+    """Sources per second in each round, and the file sizes of the last; the first round is a warm-up.
 
-    Each maker has a process of its own, since what one leaves of the heap slows or speeds the other, and they
-    take turns on the same core.
+    Each maker runs in its own process, because the state of the heap affects the speed. They alternate on the
+    same core.
     """
     rates: dict[str, list[float]] = {name: [] for name in makers}
     sizes = {}
@@ -163,14 +163,14 @@ def _race(makers: dict[str, Callable], sources: list[bytes], rounds: int) -> tup
 def _round(maker: Callable, sources: list[bytes], number: int) -> tuple[float, list[int]]:
     make = maker()
     sizes: list[int] = []
-    start = time.process_time()  # seconds of this core, without those in which others had it
+    start = time.process_time()  # excludes the time that other processes use the core
     for i, data in enumerate(sources):
-        sizes += map(len, make(data, number * len(sources) + i))  # and the files are dropped, as if written
+        sizes += map(len, make(data, number * len(sources) + i))  # instead of writing the files
     return time.process_time() - start, sizes
 
 
 def _parts(sources: list[bytes]) -> None:
-    """Print where our time goes, in milliseconds a source."""
+    """Print the milliseconds per source of each part of carcls."""
     decoded = [images.decode(data, "a source") for data in sources]
     resized = [images.resize(image, SIZE) for image in decoded]
     rng = np.random.default_rng(0)
@@ -185,7 +185,7 @@ def _parts(sources: list[bytes]) -> None:
         )
         encode = _milliseconds(lambda image: images.encode(image, QUALITY), copies)
         rows.append((f"{name}, encode", f"{change}, {encode}"))
-    table(("part of ours", "ms"), rows)
+    table(("part of carcls", "ms"), rows)
 
 
 def _milliseconds(function: Callable, items: list) -> str:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: photographs to work on, the machine's name, tables."""
+"""Functions that the benchmarks share: photographs, the name of the machine, tables."""
 
 import os
 import platform
@@ -18,14 +18,14 @@ from carcls.imageset import archive, images
 
 
 def photographs(path: Path | None, count: int) -> list[bytes]:
-    """`count` JPEGs of the folder, zip or tar `path`, evenly spread over it, or demo pictures without one."""
+    """`count` JPEGs, evenly spread over the folder, zip or tar `path`, or demo pictures if it is None."""
     if path is None:
         models = (model for _ in range(count) for model in demo.TARGET)
         pictures = (demo.draw(model, np.random.default_rng(i)) for i, model in enumerate(models))
         return [images.encode(picture, 95) for picture in islice(pictures, count)]
     found = [data for name, data in sorted(files(path)) if name.lower().endswith((".jpg", ".jpeg"))]
     if len(found) < count:
-        sys.exit(f"{path} holds {len(found)} JPEGs, not the {count} that are asked for.")
+        sys.exit(f"{path} contains {len(found)} JPEGs, but {count} are needed.")
     return [found[i * len(found) // count] for i in range(count)]
 
 
@@ -39,7 +39,7 @@ def files(path: Path) -> Iterator[tuple[str, bytes]]:
     else:
         with tarfile.open(path) as archive:
             for member in archive:
-                if file := archive.extractfile(member):  # None of a folder
+                if file := archive.extractfile(member):  # None for a folder
                     yield member.name, file.read()
 
 
@@ -47,12 +47,12 @@ def spread(path: Path, count: int) -> list[Path]:
     """`count` JPEGs, evenly spread over the class folders in `path`."""
     found = sorted(path.rglob("*.jpg"))
     if len(found) < count:
-        sys.exit(f"{path} holds {len(found)} .jpg files, not the {count} that are asked for.")
+        sys.exit(f"{path} contains {len(found)} .jpg files, but {count} are needed.")
     return [found[i * len(found) // count] for i in range(count)]
 
 
 def write_folder(folder: Path, photographs: list[Path]) -> None:
-    """`photographs` under the folders of their classes, as ImageFolder wants them."""
+    """Write `photographs` in class folders, as ImageFolder expects them."""
     for number, photograph in enumerate(photographs):
         target = folder / photograph.parent.name / f"{number:05}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write_folder(folder: Path, photographs: list[Path]) -> None:
 
 
 def write_archive(tar: Path, photographs: list[Path], size: int) -> None:
-    """`photographs`, of which some may be the same, as the stage `augment` keeps originals."""
+    """Write `photographs`, which may contain duplicates, in the format of the stage `augment`."""
     classes = sorted({photograph.parent.name for photograph in photographs})
     numbered = sorted((photograph.parent.name, i, photograph) for i, photograph in enumerate(photographs))
     with archive.create(tar, augment.COLUMNS) as writer:
@@ -76,7 +76,7 @@ def _rescaled(photograph: Path, size: int) -> bytes:
 
 
 def described(files: list[bytes], origin: str) -> str:
-    """`files` in words: how many, from where, and their median size."""
+    """A description of `files`: their number, origin and median size."""
     shapes = [images.decode(data, origin).shape[:2] for data in files]
     height, width = np.median(shapes, axis=0).astype(int)
     size = sum(map(len, files)) / len(files) / 1000
@@ -84,7 +84,7 @@ def described(files: list[bytes], origin: str) -> str:
 
 
 def machine() -> str:
-    """The processor and the Python that a table was made with."""
+    """The processor and the Python version."""
     name = platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -93,7 +93,7 @@ def machine() -> str:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a Markdown table, each of `rows` as it comes."""
+    """Print a Markdown table, each of `rows` as soon as it is available."""
     header = list(header)
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}", flush=True)
     for row in rows:

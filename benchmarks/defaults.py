@@ -1,24 +1,24 @@
-"""The defaults of `carcls train` beside what people would use instead, on one's own photographs.
+"""Compare the defaults of `carcls train` with other tools on photographs.
 
-Each contender starts from the same ResNet-18 backbone, gets the same training photographs, takes the same
-number of epochs and answers the same test images:
+All contenders use the same ResNet-18 backbone, training photographs, number of epochs and test images:
 
-    carcls          the preset carcls/results/photographs.yaml, with what --set changes
-    carcls before   the same with the values that it had up to 2026-11 (BEFORE)
-    plain           a PyTorch loop: AdamW 1e-3, half a cosine, random flips; a fifth of the photographs, held
-                    out of training, choose the epoch
-    plain, all      the same on all photographs; the last epoch is kept
-    timm recipe     that with RandAugment, label smoothing, a warm-up and averaged weights (EMA)
-    fastai          fine_tune with its usual augmentation, one epoch frozen; takes `pip install fastai`
+    carcls          the preset carcls/results/photographs.yaml with the changes of --set
+    carcls before   the same with its values until 2026-11 (BEFORE)
+    plain           a PyTorch loop: AdamW 1e-3, half a cosine, random flips; a fifth of the photographs is
+                    held out of training and selects the epoch
+    plain, all      the same on all photographs, keeping the last epoch
+    timm recipe     "plain, all" with RandAugment, label smoothing, a warm-up and averaged weights (EMA)
+    fastai          fine_tune with its default augmentation, one epoch frozen; needs `pip install fastai`
 
     python -m benchmarks.defaults TASK [TASK ...] --backbone resnet18.safetensors [--epochs 10]
 
-A TASK is a folder, zip or tar of CLASS/* or {train,test}/CLASS/*, at any depth; several are joined by a plus.
-Options follow after commas: train=N and test=N photographs a class at most; classes=N, the same for all
-seeds; unbalanced: every second class keeps a quarter of its training photographs. Without a test set of its
-own a task tests what `train` leaves, or half of each class. What else is drawn follows from the seed.
+A TASK is a folder, zip or tar of CLASS/* or {train,test}/CLASS/*, at any depth. A plus joins several of them.
+Options follow after commas. train=N and test=N: at most N photographs per class. classes=N: N classes, the
+same for all seeds. unbalanced: every second class keeps a quarter of its training photographs. A task without
+a test set is tested on the photographs that `train` leaves, or on half of each class. The seed determines all
+other random choices.
 
-Seconds are processor time of training and of reading what it trains on.
+Seconds are processor time of training, including reading the images.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from carcls.base import startup
 from carcls.cli.train import pairs
 
 VAL = 0.2
-LR, WEIGHT_DECAY = 1e-3, 0.01  # of the plain loop; fastai has its own
+LR, WEIGHT_DECAY = 1e-3, 0.01  # of the plain loop; fastai uses its defaults
 BEFORE = {
     "split.val": VAL,
     "train.keep": "best",
@@ -56,7 +56,7 @@ def main() -> None:
         name, runs = task.replace(str(Path(task.split(",")[0]).parent) + "/", ""), defaultdict(list)
         for seed in arguments.seeds:
             with TemporaryDirectory() as made:
-                told = make(task, Path(made), seed)
+                description = make(task, Path(made), seed)
                 for contender in arguments.only:
                     runs[contender].append(CONTENDERS[contender](Path(made), arguments, seed))
                     print(
@@ -67,7 +67,13 @@ def main() -> None:
             spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
             each = ", ".join(f"{score:.3f}" for score in scores)
             rows.append(
-                (f"{name}: {told}", contender, each, f"{mean(scores):.3f}{spread}", f"{mean(seconds):.0f}")
+                (
+                    f"{name}: {description}",
+                    contender,
+                    each,
+                    f"{mean(scores):.3f}{spread}",
+                    f"{mean(seconds):.0f}",
+                )
             )
     seeds = " ".join(map(str, arguments.seeds))
     table(("task", "", f"test macro F1, seeds {seeds}", "mean ± deviation", "s"), rows)
@@ -76,12 +82,14 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", metavar="TASK")
-    parser.add_argument("--backbone", type=Path, required=True, help="a ResNet-18, as weights: PATH takes it")
+    parser.add_argument("--backbone", type=Path, required=True, help="weights file of a ResNet-18")
     parser.add_argument("--size", type=int, default=96, help="pixels")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of carcls")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of carcls"
+    )
     return parser.parse_args()
 
 
@@ -89,7 +97,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def make(task: str, folder: Path, seed: int) -> str:
-    """Write the photographs of `task` below `folder`; returns what there is in words."""
+    """Write the photographs of `task` below `folder`. Returns a description of them."""
     source, *options = task.split(",")
     chosen = {key: int(value or 1) for key, _, value in (option.partition("=") for option in options)}
     found: dict[str, dict[str, list[bytes]]] = {"train": defaultdict(list), "test": defaultdict(list)}
@@ -206,7 +214,7 @@ def _loop(folder: Path, arguments: argparse.Namespace, seed: int, held_out: floa
 
 
 def _fit(model, train, val, epochs: int, timm: bool):
-    """`model` at its best epoch by `val`, without it at the last; where `timm`, its averaged weights."""
+    """Train `model`. Returns its best epoch by `val`, or without it the last; if `timm`, averaged weights."""
     import torch
     from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

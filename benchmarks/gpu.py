@@ -1,10 +1,10 @@
-"""What one GPU makes of the paper's study, in under eight minutes; beside it plain PyTorch and timm.
+"""Measure the paper's study on one GPU in under eight minutes, and compare it with plain PyTorch and timm.
 
     python -m benchmarks.gpu FOLDER [--sections tests equal speed study fgsm]
 
-FOLDER holds class folders with at least 512 JPEGs, each used several times. Each section is a process of its
-own and has a time of its own: one that would overrun is ended and says so; one that fails stops no other.
-Without a GPU all of it runs on the CPU with tiny sizes: a rehearsal, whose figures mean nothing.
+FOLDER contains class folders with at least 512 JPEGs, which are used several times. Each section runs in its
+own process with a time limit. A section that exceeds it is ended with a message. A section that fails does
+not stop the others. Without a GPU, everything runs on the CPU in tiny sizes, to test the script.
 """
 
 import argparse
@@ -40,21 +40,21 @@ ROOT = Path(__file__).resolve().parents[1]
 ARCHS = ("resnet18", "resnet34")
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 TRAIN, VAL, TEST = 86_430, 27_977, 8_041  # images of the paper
-BAR = 0.7  # of a step's images a second that the whole loop has to reach
-WARM = 5  # steps before the clock starts: libraries choose their kernels
+BAR = 0.7  # share of the images/s of a step that the whole loop has to reach
+WARM = 5  # steps before the measurement, in which libraries select their kernels
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """The sizes of the measurements."""
 
-    photographs: int  # different ones
+    photographs: int  # number of different photographs
     train: int
     val: int
     equal: int  # images that the section equal trains on
     pixels: int
     batch_sizes: tuple[int, int]
-    seconds: float  # that a rate is measured for
+    seconds: float  # duration of the measurement of a rate
     workers: int  # DataLoader processes of the peers
     tests: tuple[str, ...]  # arguments of pytest
 
@@ -68,7 +68,11 @@ FULL = Sizes(
     batch_sizes=(64, 256),
     seconds=1.5,
     workers=startup.cores(),
-    tests=tuple(f"tests/learning/test_{name}.py" for name in ("training", "evaluation", "apgd")),
+    tests=(
+        "tests/learning/test_training.py",
+        "tests/evaluation/test_evaluation.py",
+        "tests/evaluation/test_apgd.py",
+    ),
 )
 TINY = Sizes(
     photographs=6,
@@ -79,29 +83,29 @@ TINY = Sizes(
     batch_sizes=(4, 8),
     seconds=0,
     workers=1,
-    tests=("tests/learning/test_evaluation.py", "-k", "fgsm or epsilon"),
+    tests=("tests/evaluation/test_evaluation.py", "-k", "fgsm or epsilon"),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("path", type=Path, metavar="FOLDER", help="a tree of class folders with JPEGs")
+    parser.add_argument("path", type=Path, metavar="FOLDER", help="folder with class folders of JPEGs")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = FULL if device.type == "cuda" else TINY
-    gpu = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU: a rehearsal with tiny sizes"
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU: tiny sizes, to test the script"
     print(f"{machine()}, PyTorch {torch.__version__}; {gpu}", flush=True)
     start = time.perf_counter()
     with TemporaryDirectory() as folder:
         _write(Path(folder), arguments.path, sizes)
         ended_well = [_run(name, Path(folder), sizes, device) for name in arguments.sections]
-    print(f"All of it took {time.perf_counter() - start:.0f} s.")
+    print(f"Total time: {time.perf_counter() - start:.0f} s.")
     sys.exit(0 if all(ended_well) else 1)
 
 
 def _write(folder: Path, path: Path, sizes: Sizes) -> None:
-    """The photographs as data/ of a study and, for the peers, as class folders; weights as they are drawn."""
+    """Write the photographs as data/ of a study and, for the peers, as class folders; random weights."""
     photographs = spread(path, sizes.photographs)
     for split, count in (("train", sizes.train), ("val", sizes.val)):
         chosen = list(islice(cycle(photographs), count))
@@ -114,7 +118,7 @@ def _write(folder: Path, path: Path, sizes: Sizes) -> None:
 
 
 def _run(name: str, folder: Path, sizes: Sizes, device: torch.device) -> bool:
-    """Run the section `name` for as long as it may; False when it failed."""
+    """Run the section `name` within its time limit. Returns False if it failed."""
     title, budget, _ = SECTIONS[name]
     print(f"\n### {title}\n", flush=True)
     child = get_context("spawn").Process(target=_section, args=(name, folder, sizes, device))
@@ -123,7 +127,7 @@ def _run(name: str, folder: Path, sizes: Sizes, device: torch.device) -> bool:
     if child.is_alive():
         child.kill()
         child.join()
-        print(f"Cut short: the {budget} s of this section are over.", flush=True)
+        print(f"Cut short: this section exceeded its limit of {budget} s.", flush=True)
     elif child.exitcode:
         print(f"This section failed with status {child.exitcode}.", flush=True)
         return False
@@ -131,7 +135,7 @@ def _run(name: str, folder: Path, sizes: Sizes, device: torch.device) -> bool:
 
 
 def _section(name: str, folder: Path, sizes: Sizes, device: torch.device) -> None:
-    # a spawned process would spawn the peers' DataLoader processes, too, which takes minutes
+    # otherwise the DataLoader processes of the peers would be spawned as well, which takes minutes
     set_start_method(None, force=True)
     startup.set_up()
     SECTIONS[name][2](folder, sizes, device)
@@ -160,7 +164,7 @@ def _equal(folder: Path, sizes: Sizes, device: torch.device) -> None:
 def _trained(
     folder: Path, arch: str, config: str, precision: str, sizes: Sizes, device: torch.device
 ) -> tuple[list[training.Epoch], bytes]:
-    """The history of a short training and the model file it ends with."""
+    """The history of a short training and the bytes of its model file."""
     cell = _cell(folder, arch, config, device)
     places = list(range(0, sizes.train, sizes.train // sizes.equal))
     sets = cell.train.select(places), cell.val.select(list(range(0, sizes.val, 8)))
@@ -192,7 +196,10 @@ def _speed(folder: Path, sizes: Sizes, device: torch.device) -> None:
     columns = ("carcls: step", "loop", "of a step", "plain PyTorch: step", "loop", "timm: step", "loop")
     cells = product(PRECISIONS, sizes.batch_sizes, ARCHS)
     table(("images/s", *columns), (row(*cell) for cell in cells))
-    print(f"The whole loop reaches {min(shares):.0%} of a step or more; the bar is {BAR:.0%}.", flush=True)
+    print(
+        f"The whole loop reaches at least {min(shares):.0%} of the rate of a step; the goal is {BAR:.0%}.",
+        flush=True,
+    )
 
 
 def _study(folder: Path, sizes: Sizes, device: torch.device) -> None:
@@ -207,11 +214,11 @@ def _study(folder: Path, sizes: Sizes, device: torch.device) -> None:
         return f"{arch} {name}", f"{once:.0f}", f"{train:.0f}", f"{val:.0f}", f"{taken:.2f}"
 
     configs = (("scratch", 2, "scratch, pretrained"), ("freeze6", 1, "freeze6"), ("freeze8", 1, "freeze8"))
-    columns = ("features, s", "training images/s", "validation images/s", "hours of a variant")
+    columns = ("features, s", "training images/s", "validation images/s", "hours per variant")
     rows = (row(arch, *config) for arch, config in product(ARCHS, configs))
     table(("", *columns), rows)
     print(
-        f"The paper's eight variants, {TRAIN:,} + {VAL:,} images, no early end: {hours:.1f} hours.",
+        f"The paper's eight variants, {TRAIN:,} + {VAL:,} images, without early stopping: {hours:.1f} hours.",
         flush=True,
     )
 
@@ -237,7 +244,7 @@ def _fgsm(folder: Path, sizes: Sizes, device: torch.device) -> None:
     table(("float32", *columns), (row for arch in ARCHS for row in rows(arch)))
 
 
-# --- carcls, its images read as they come
+# --- carcls, with images that are not in memory
 
 
 def _paper() -> params.Params:
@@ -245,7 +252,7 @@ def _paper() -> params.Params:
 
 
 def _cell(folder: Path, arch: str, config: str, device: torch.device) -> variant.Variant:
-    """The paper's variant on the photographs, which like its 86,430 images are not kept in memory."""
+    """The paper's variant on the photographs, which are not kept in memory, like its 86,430 images."""
     with patch.object(loading, "MEMORY_LIMIT", 0):
         return variant.prepare(_paper(), folder, arch, config, device)
 
@@ -253,7 +260,7 @@ def _cell(folder: Path, arch: str, config: str, device: torch.device) -> variant
 def _our_rates(
     cell: variant.Variant, recipe: Recipe, batch: tuple[Tensor, Tensor], sizes: Sizes
 ) -> tuple[float, float]:
-    """Images a second of training on `batch`, which is in the device's memory, and of the whole loop."""
+    """Images/s of training on `batch` in the memory of the device, and of the whole loop."""
     pixels, labels = batch
 
     def resident(_: ImageSet, places: Iterable[Tensor], __: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -269,7 +276,7 @@ def _our_rates(
 def _training_rate(
     trained: torch.nn.Module, inputs: Inputs, recipe: Recipe, sizes: Sizes, reading: int = 0
 ) -> float:
-    """Images a second of `training.train_epoch`, once the batches that were read ahead have gone."""
+    """Images/s of `training.train_epoch`, after the batches that were read ahead."""
     clock = Clock(recipe.device, WARM + reading, sizes.seconds)
 
     class Bar(tqdm):
@@ -284,7 +291,7 @@ def _training_rate(
 
 
 def _pace(cell: variant.Variant, sizes: Sizes) -> tuple[float, float, float]:
-    """Seconds for the features of all the paper's images; images a second of training and of validation."""
+    """Seconds for the features of the paper's images, and images/s of training and of validation."""
     recipe = cell.recipe
     frozen, trained = split_frozen(cell.model.to(recipe.device), recipe.frozen_layers)
     embed = partial(_embed, frozen, recipe)
@@ -302,7 +309,7 @@ def _pace(cell: variant.Variant, sizes: Sizes) -> tuple[float, float, float]:
 def _embed(
     frozen: torch.nn.Module, recipe: Recipe, images: ImageSet, of: int, precision: torch.dtype
 ) -> Inputs:
-    """Features once where those of `of` images would fit in memory."""
+    """`training.embed` with a memory limit scaled as if `images` were `of` images."""
     limit = training.MEMORY_LIMIT * len(images) // of
     with patch.object(training, "MEMORY_LIMIT", limit):
         return training.embed(frozen, images, recipe.device, precision)
@@ -318,7 +325,7 @@ def _peer_rates(
     batch: tuple[Tensor, Tensor],
     sizes: Sizes,
 ) -> tuple[str, str]:
-    """Images a second as `_our_rates` has them, or why there are none."""
+    """Images/s of a step and of the whole loop, or the error that prevents their measurement."""
     try:
         with _as_peers_compute():
             peer = build_peer(task)
@@ -329,7 +336,7 @@ def _peer_rates(
                 for batches, ahead in ((in_memory, 0), (peer.loader, task.workers))
             )
             return f"{step:.0f}", f"{whole:.0f}"
-    except Exception as error:  # a peer that is not there, or does not run here, costs its own cells alone
+    except Exception as error:  # a peer that is not installed or fails must not stop the others
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         return why, why
 
@@ -347,7 +354,7 @@ def _peer_rate(
 
 
 def _layout(model: torch.nn.Module) -> torch.memory_format:
-    """How `model` has its weights lie."""
+    """The memory format of the weights of `model`."""
     convolution = next(weights for weights in model.parameters() if weights.dim() == 4)
     last = convolution.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
@@ -355,7 +362,7 @@ def _layout(model: torch.nn.Module) -> torch.memory_format:
 
 @contextmanager
 def _as_peers_compute() -> Iterator[None]:
-    """Inside, nothing need be reproducible, and cuDNN seeks its fastest algorithm, as in timm's script."""
+    """A context without determinism, in which cuDNN selects its fastest algorithm, as in timm's script."""
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = True
     try:
@@ -369,20 +376,20 @@ def _as_peers_compute() -> Iterator[None]:
 
 
 class Over(Exception):
-    """Enough was measured."""
+    """The measurement is complete."""
 
 
 class Clock:
-    """Images a second between two moments at which the device has nothing left to do."""
+    """Measures images/s between two moments at which the device is idle."""
 
     def __init__(self, device: torch.device, warm: int, seconds: float) -> None:
-        """The time of `warm` steps does not count; of those that follow there are `seconds`, one at least."""
+        """Skips `warm` steps, then measures steps for `seconds`, but at least one."""
         self._device, self._warm, self._seconds = device, warm, seconds
         self._steps = self._images = 0
         self._start = 0.0
 
     def tick(self, images: int) -> None:
-        """A step is done with `images`. Raises Over."""
+        """Count a step with `images` images. Raises Over at the end of the measurement."""
         self._steps += 1
         if self._steps == self._warm:
             _wait(self._device)
@@ -398,7 +405,7 @@ class Clock:
             self.tick(len(labels))
 
     def rate(self, epoch: Callable[[], object]) -> float:
-        """Call `epoch`, whose steps tick, until it is over."""
+        """Call `epoch`, whose steps call `tick`, until the measurement is complete."""
         try:
             while True:
                 epoch()
@@ -424,7 +431,7 @@ def _batch(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
     return images.read(range(count)), images.labels[:count]
 
 
-# title, seconds and function of each: with the writing of the photographs, under eight minutes
+# title, time limit in seconds and function; with writing the photographs, under eight minutes
 SECTIONS: dict[str, tuple[str, int, Callable[[Path, Sizes, torch.device], None]]] = {
     "tests": ("The tests of training and attack", 45, _tests),
     "equal": ("Two equal trainings", 75, _equal),

@@ -1,10 +1,10 @@
-"""Kill campaign: `carcls train` and `dvc repro` are killed at random moments and resumed to equal bytes.
+"""Kill campaign: check that killed runs of `carcls train` and `dvc repro` resume to equal bytes.
 
     python -m benchmarks.kills [--train 60] [--repro 40] [--seed 1]
 
-Each round kills the process group with SIGKILL and runs the command again, `carcls train` with --resume.
-Every fifth round kills while a checkpoint, the report or dvc.lock is being written instead. The outputs are
-compared with those of a run that was not killed. The demo's drawn cars at 32 pixels are the images.
+Each round kills the process group with SIGKILL at a random moment, and runs the command again, `carcls train`
+with --resume. Every fifth round kills it while a checkpoint, the report or dvc.lock is written. The outputs
+are compared with those of an uninterrupted run. The images are the cars of the demo at 32 pixels.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SMALL = {
 
 
 class Campaign:
-    """A command in a folder of its own, what finishes it after a kill, and the outputs that must be equal."""
+    """A command, the command that resumes it after a kill, and the outputs that must be equal."""
 
     def __init__(
         self, make: Callable[[Path], None], first: list[str], again: list[str], outputs: str
@@ -50,7 +50,7 @@ class Campaign:
         self.make, self.first, self.again, self.outputs = make, first, again, outputs
 
     def reference(self, folder: Path) -> tuple[dict[str, str], float]:
-        """The digests of the outputs of a run that is not killed, and its seconds."""
+        """The digests of the outputs of an uninterrupted run, and its time in seconds."""
         self.make(folder)
         start = time.monotonic()
         assert _run(folder, self.first) == 0, f"the reference run in {folder} failed"
@@ -61,7 +61,7 @@ class Campaign:
         return {str(path.relative_to(folder)): hashlib.sha256(_content(path)).hexdigest() for path in found}
 
     def round(self, folder: Path, kill_now: Callable[[Path, float], bool]) -> tuple[str, dict[str, str]]:
-        """Kill the command when `kill_now` says so, finish it, and return how that went and the digests."""
+        """Kill the command when `kill_now` is true, and resume it. Returns the outcome and the digests."""
         self.make(folder)
         process = subprocess.Popen(self.first, **_surroundings(folder), start_new_session=True)
         start = time.monotonic()
@@ -81,14 +81,14 @@ class Campaign:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file; of dvc.lock its content, since DVC writes stages in the order of their run."""
+    """The bytes of a file. dvc.lock is sorted, because DVC writes stages in the order of their run."""
     if path.name == "dvc.lock":
         return json.dumps(yaml.safe_load(path.read_text()), sort_keys=True).encode()
     return path.read_bytes()
 
 
 def _unlocked(folder: Path) -> bool:
-    """Delete a dvc.lock that DVC, killed while it wrote it, cannot read, as README's FAQ says."""
+    """Delete a dvc.lock that a killed DVC left unreadable, as README's FAQ says."""
     if "dvc.lock' validation failed" not in (folder / "log").read_text():
         return False
     (folder / "dvc.lock").unlink()
@@ -180,7 +180,7 @@ def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
     """How often rounds of a campaign ended in each way; the folder of a failed round is moved to `keep`."""
     campaign, written = CAMPAIGNS[name]
     rng = random.Random(seed)
-    told: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     with TemporaryDirectory() as made:
         expected, seconds = campaign.reference(Path(made) / "reference")
         for number in range(rounds):
@@ -191,12 +191,12 @@ def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
             how, found = campaign.round(folder, kill_now)
             if found != expected:
                 how = f"DIFFERENT ({how})"
-            told[f"{how}, {'while writing' if writing else 'at a random moment'}"] += 1
+            outcomes[f"{how}, {'while writing' if writing else 'at a random moment'}"] += 1
             if "DIFFERENT" in how or "NOT" in how:
                 shutil.move(folder, keep / f"{name}-{number}")
             else:
                 shutil.rmtree(folder)
-    return told
+    return outcomes
 
 
 def main() -> None:
@@ -210,9 +210,9 @@ def main() -> None:
     arguments.keep.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, rounds in (("train", arguments.train), ("repro", arguments.repro)):
-        told = run(name, rounds, arguments.seed, arguments.keep) if rounds else Counter()
-        rows += [(name, how, count) for how, count in sorted(told.items())]
-    table(("command", "how the round went", "rounds"), rows)
+        outcomes = run(name, rounds, arguments.seed, arguments.keep) if rounds else Counter()
+        rows += [(name, how, count) for how, count in sorted(outcomes.items())]
+    table(("command", "outcome", "rounds"), rows)
 
 
 if __name__ == "__main__":

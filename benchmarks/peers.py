@@ -1,6 +1,6 @@
-"""What people would use instead to train: a plain PyTorch loop, and timm's model, loader and optimizer.
+"""Other ways to train: a plain PyTorch loop, and timm's model, loader and optimizer.
 
-They read photographs as their users do: from folders of classes, decoded by PIL.
+They read photographs from class folders and decode them by PIL, as their users do.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on which photographs, and where."""
+    """The model to train, the photographs and the device."""
 
     folder: Path  # of class folders
     size: int  # pixels
@@ -29,7 +29,7 @@ class Task:
 
 
 class Peer(NamedTuple):
-    """What `loop` is called with."""
+    """The arguments of `loop`."""
 
     model: nn.Module
     loader: Iterable[tuple[Tensor, Tensor]]
@@ -37,7 +37,7 @@ class Peer(NamedTuple):
 
 
 def plain(task: Task) -> Peer:
-    """As PyTorch's tutorials have it."""
+    """The loader and optimizer of PyTorch's tutorials."""
     from torchvision import datasets, models, transforms
 
     steps = [
@@ -60,7 +60,7 @@ def plain(task: Task) -> Peer:
 
 
 def timm(task: Task) -> Peer:
-    """As timm's own script has it: on a GPU with its prefetcher and channels last. Nothing is frozen."""
+    """The setup of timm's script: on a GPU with its prefetcher and channels last. No layer is frozen."""
     from timm import create_model
     from timm.data import create_dataset, create_loader
     from timm.optim import create_optimizer_v2
@@ -93,7 +93,7 @@ def loop(
     optimizer: torch.optim.Optimizer,
     precision: torch.dtype = torch.float32,
 ) -> None:
-    """One epoch of the loop that PyTorch's tutorials teach."""
+    """One epoch of the loop in PyTorch's tutorials."""
     device = next(model.parameters()).device
     model.train()
     running_loss = 0.0

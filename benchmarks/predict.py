@@ -1,11 +1,11 @@
-"""Answers: one picture, twenty and a thousand by `carcls predict`, and one by the page.
+"""Time `carcls predict` with 1, 20 and 1,000 pictures, and the page with one.
 
-A ResNet-18 as it is drawn, at 224 pixels; what it answers is of no concern. The thousand are held against the
-rate of the stage `evaluate`, the page against the model's own time.
+The model is an untrained ResNet-18 at 224 pixels, because its predictions do not matter. The rate with 1,000
+pictures is compared with that of the stage `evaluate`, the page with the time of the model.
 
     python -m benchmarks.predict FOLDER [--images 1000] [--rounds 9]
 
-FOLDER holds JPEGs at any depth.
+FOLDER contains JPEGs at any depth.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def _command(folder: Path, model: Path, count: int) -> None:
             (
                 "`evaluate`, the same pictures",
                 "",
-                f"{evaluated:.0f} images/s: predict has {rate / evaluated:.2f}",
+                f"{evaluated:.0f} images/s; `predict` has {rate / evaluated:.2f} of this rate",
             ),
         ],
     )
@@ -88,7 +88,7 @@ def _timed(model: Path, pictures: list[Path]) -> float:
 
 
 def _evaluated(folder: Path, model: Path, pictures: list[Path]) -> float:
-    """Images a second from photographs to logits: rescaled as by `augment`, answered as by `evaluate`."""
+    """Images/s from photographs to logits, with the functions of `augment` and `evaluate`."""
     classifier = Classifier.load(model)
     start = time.perf_counter()
     with archive.create(folder / "test.tar", augment.COLUMNS) as writer:
@@ -124,7 +124,7 @@ def _page(folder: Path, model: Path, rounds: int) -> None:
 
 
 def _ask(address: str, model: Path, picture: Path) -> float:
-    """Seconds until the page has answered a picture that was uploaded before."""
+    """Seconds until the page returns the prediction for a picture that was uploaded before."""
     with httpx.Client(base_url=address, timeout=60) as client:
         functions = client.get("/config").json()["dependencies"]
         [number] = {function["id"] for function in functions if function["api_name"] == "_predict"}

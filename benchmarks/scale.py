@@ -1,10 +1,9 @@
-"""The data stages at the paper's size: 196 classes, 16,185 photographs in, 122,448 images out.
+"""Measure the data stages at the paper's size: 196 classes, 16,185 photographs in, 122,448 images out.
 
-A few photographs are repeated under names of their own, each made unique by a JPEG comment, for a project of
-its own with Git and DVC in a temporary folder (`--work`: where; it takes 20 GB at 400 pixels). Three sizes
-show how time and memory grow. Time is that of `dvc repro --single-item STAGE`, which also hashes the outputs
-and copies them to DVC's cache. Memory is the peak of all its processes together; a page that several share is
-counted for each.
+The benchmark copies the project to a temporary folder (in `--work`; 20 GB at 400 pixels). It repeats a few
+photographs under different names, and makes each copy unique by a JPEG comment. Three sizes show how time and
+memory grow. Time is that of `dvc repro --single-item STAGE`, which also hashes the outputs and copies them to
+DVC's cache. Memory is the peak of all its processes together; shared pages are counted once per process.
 
     python -m benchmarks.scale [FOLDER | ZIP | TAR] [--image-size 400]
 """
@@ -38,8 +37,8 @@ CODE = (
     ".dvc/plots",
 )
 CLASSES, TRAIN, TEST = 196, 8144, 8041  # Stanford Cars
-GROWTH = (3, 16, CLASSES)  # classes; augment shares the work of the smallest among processes, too
-STAGES = {  # and what they write
+GROWTH = (3, 16, CLASSES)  # classes; `augment` uses several processes even for the smallest
+STAGES = {  # with their outs
     "download": ["data/raw.*"],
     "split": ["data/split.csv"],
     "augment": ["data/images/*"],
@@ -47,7 +46,7 @@ STAGES = {  # and what they write
 
 
 class Cost(NamedTuple):
-    """What a command took: seconds, seconds of all cores together, bytes of memory at the peak."""
+    """The cost of a command: seconds, CPU seconds, and bytes of memory at the peak."""
 
     wall: float
     cpu: float
@@ -78,23 +77,25 @@ def main() -> None:
                 read, made = counts.values()
                 print(f"{classes} classes, {read:,} photographs in, {made:,} images out\n")
                 _report(project, costs)
-    print("How it grows:\n")
+    print("Growth with the number of images:\n")
     growth.sort(key=lambda row: row[0], reverse=True)
-    table(("stage", "images", "s", "CPU s", "peak MB", "CPU ms an image"), growth)
+    table(("stage", "images", "s", "CPU s", "peak MB", "CPU ms per image"), growth)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (none: the demo)")
-    parser.add_argument("--photographs", type=int, default=200, help="how many of them are repeated")
+    parser.add_argument("--photographs", type=int, default=200, help="number of different photographs")
     parser.add_argument("--image-size", type=int, default=400, help="pixels")
-    parser.add_argument("--classes", type=int, nargs="+", default=GROWTH, help="the sizes of the set")
-    parser.add_argument("--work", type=Path, help="where the temporary folder is made")
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=GROWTH, help="numbers of classes to measure"
+    )
+    parser.add_argument("--work", type=Path, help="parent of the temporary folder")
     return parser.parse_args()
 
 
 def _write_project(project: Path, sources: list[bytes], classes: int, image_size: int) -> int:
-    """The code, the paper's params and, beside them, photographs of `classes` classes; how many."""
+    """Write the code, the paper's params and photographs of `classes` classes. Returns their number."""
     for name in CODE:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -115,12 +116,12 @@ def _write_project(project: Path, sources: list[bytes], classes: int, image_size
 
 
 def _unique(jpeg: bytes, number: int) -> bytes:
-    """`jpeg` with `number` in a comment: other bytes, the same picture."""
+    """`jpeg` with `number` in a comment: different bytes, same pixels."""
     return jpeg[:2] + b"\xff\xfe\x00\x0a%08d" % number + jpeg[2:]
 
 
 def _dvc(project: Path, *arguments: str) -> Cost:
-    """Run DVC in `project` and measure it with the processes it starts."""
+    """Run DVC in `project`. Measures it and the processes that it starts."""
     before, start = getrusage(RUSAGE_CHILDREN), time.perf_counter()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [sys.executable, "-m", "dvc", *arguments]
@@ -137,30 +138,32 @@ def _dvc(project: Path, *arguments: str) -> Cost:
 
 
 def _memory(process: psutil.Process) -> int:
-    """Bytes that `process` and all below it have in memory."""
+    """Bytes in memory of `process` and its descendants."""
     total = 0
     for one in [process, *process.children(recursive=True)]:
         try:
             total += one.memory_info().rss
-        except psutil.NoSuchProcess:  # it ended in between
+        except psutil.NoSuchProcess:  # it has ended
             pass
     return total
 
 
 def _report(project: Path, costs: dict[str, Cost]) -> None:
-    """Print what each stage took and what DVC takes when there is nothing to do."""
+    """Print the cost of each stage, and the time of DVC without work."""
     rows = []
     for stage, outs in STAGES.items():
         disk = sum(file.stat().st_size for out in outs for file in project.glob(out))
         rows.append((stage, *costs[stage].cells(), f"{disk / 1e6:,.1f}"))
     table(("stage", "s", "CPU s", "peak MB", "MB written"), rows)
     files = [file for file in (project / ".dvc/cache").rglob("*") if file.is_file()]
-    print(f"DVC's cache holds the same again: {sum(file.stat().st_size for file in files) / 1e9:.2f} GB.\n")
+    print(
+        f"DVC's cache has copies of these files: {sum(file.stat().st_size for file in files) / 1e9:.2f} GB.\n"
+    )
     idle = []
     for arguments in (["status"], ["repro", "augment"]):
         times = [_dvc(project, *arguments).wall for _ in range(3)]
         idle.append((f"`dvc {' '.join(arguments)}`", f"{median(times):.1f}", f"{max(times):.1f}"))
-    table(("nothing to do", "s, median of 3", "slowest"), idle)
+    table(("without work", "s, median of 3", "slowest"), idle)
 
 
 def _lines(csv: Path) -> int:

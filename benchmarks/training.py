@@ -1,17 +1,21 @@
-"""Training beside what people would use instead: the same photographs, model and batch, in one run.
+"""Compare the speed of training with other tools: same photographs, model and batch size, in one run.
 
-ResNet-18 from scratch, AdamW, batches of 32. The peers read photographs as their users do: a plain PyTorch
-loop (ImageFolder, PIL, float32), timm's loader and model, fastai's learner. carcls reads the archive that its
-stage `augment` makes of them, and also scores two validation images after each epoch. Nobody augments while
-training. Worker processes, which bring nothing on two cores, are used where `--workers` asks for them. Each
-contender has a process of its own, trains on 64 images unmeasured and then takes turns with the others.
+The model is a ResNet-18 from scratch with AdamW and batches of 32. The peers read photographs as their users
+do: a plain PyTorch loop (ImageFolder, PIL, float32), timm's loader and model, fastai's learner. carcls reads
+the archive of its stage `augment`, and also scores two validation images after each epoch. No contender
+augments during training. `--workers` sets the number of DataLoader processes, which do not help on two cores.
+Each contender runs in its own process, trains on 64 images as a warm-up, and alternates with the others.
 
     pip install timm fastai
     python -m benchmarks.training FOLDER [--sections epoch kernels frozen parts accuracy] [--rounds 2]
 
-FOLDER holds class folders at any depth. The sections: one epoch end to end; the same epoch by carcls with
-and without its own kernels; epochs with frozen layers; start-up, evaluation and FGSM; validation F1 after
-training in bfloat16 and in float32. `--peers plain` needs neither timm nor fastai.
+FOLDER contains class folders at any depth. `--peers plain` needs neither timm nor fastai. The sections are
+
+    epoch      one epoch, including reading
+    kernels    the same epoch by carcls with and without its own kernels
+    frozen     epochs with frozen layers
+    parts      start-up, evaluation and FGSM
+    accuracy   validation F1 after training in bfloat16 and in float32
 """
 
 import argparse
@@ -33,7 +37,7 @@ from carcls.base import startup
 
 BATCH_SIZE = 32
 
-# What startup.set_up sets (determinism, memory) is ours alone: our contenders call it, the peers do not.
+# Only the contenders of carcls call startup.set_up (determinism, memory).
 
 
 def main() -> None:
@@ -46,21 +50,21 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("path", type=Path, help="a tree of class folders with JPEGs")
+    parser.add_argument("path", type=Path, help="folder with class folders of JPEGs")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=["epoch", "frozen", "parts"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224], help="pixels")
-    parser.add_argument("--arch", default="resnet18", help="of carcls in the section kernels")
+    parser.add_argument("--arch", default="resnet18", help="architecture in the section kernels")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--images", type=int, default=960, help="photographs of an epoch")
+    parser.add_argument("--images", type=int, default=960, help="photographs per epoch")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=15, help="of the sections frozen and accuracy")
+    parser.add_argument("--epochs", type=int, default=15, help="epochs of the sections frozen and accuracy")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--backbone", type=Path, help="safetensors that accuracy starts from (none: scratch)")
+    parser.add_argument("--backbone", type=Path, help="weights file for the section accuracy (none: scratch)")
     parser.add_argument("--workers", type=int, default=0, help="DataLoader processes of the peers")
     return parser.parse_args()
 
 
-# --- Contenders: the seconds to read and train on folder/NAME (carcls: NAME-SIZE.tar).
+# --- Contenders: each returns the seconds to read and train on folder/NAME (carcls: NAME-SIZE.tar).
 
 
 def _carcls(
@@ -137,7 +141,7 @@ def _fastai(folder: Path, name: str, size: int, epochs: int, frozen: int, worker
         (ImageBlock, CategoryBlock),
         get_items=get_image_files,
         get_y=parent_label,
-        splitter=lambda files: (range(len(files)), [0]),  # it insists on a validation image
+        splitter=lambda files: (range(len(files)), [0]),  # fastai requires a validation image
         item_tfms=Resize(size, ResizeMethod.Squish),
         batch_tfms=Normalize.from_stats([0.5] * 3, [0.5] * 3),
     )
@@ -159,7 +163,7 @@ PEERS: dict[str, Callable] = {
 
 
 def _race(contenders: dict[str, Callable], arguments: tuple, rounds: int) -> dict[str, list[float]]:
-    """Seconds each contender takes for `arguments` (folder, size, epochs, frozen layers), `rounds` times."""
+    """Seconds of each contender for `arguments` (folder, size, epochs, frozen layers) in each round."""
     folder, size, epochs, frozen = arguments
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with ExitStack() as stack:
@@ -292,7 +296,7 @@ def _accuracy(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _write(folder: Path, arguments: argparse.Namespace, count: int) -> None:
-    """The photographs to train on, those to warm up and those to validate, as folders and as archives."""
+    """Write the photographs for training, warm-up and validation, as folders and as archives."""
     for name, number in (("train", count), ("warm", 64), ("val", 2)):
         chosen = spread(arguments.path, number)
         write_folder(folder / name, chosen)

@@ -1,6 +1,6 @@
-"""The pipeline's stages: each script loads params, calls the library and writes the files of dvc.yaml.
+"""The stages of the pipeline: each script loads params and calls the library, which writes the stage's outs.
 
-Run as `python -m stages.NAME` from the project's folder.
+Run them as `python -m stages.NAME` in the project folder.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-if find_spec("pydantic") is None:  # DVC, called by its path, starts the `python` of PATH
+if find_spec("pydantic") is None:  # DVC, if called by its path, starts the `python` in PATH
     sys.exit(f"error: {sys.executable} lacks the project's packages: run `. .venv/bin/activate` first.")
 
 import carcls
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 
 def stage(*set_up: Callable[[], None]) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """A decorator that makes a function a command whose arguments are those of the function.
+    """A decorator that turns a function into a command with the same arguments.
 
-    The command calls each of `set_up` first. Invalid input is one message and exit status 1.
+    The command first calls the functions `set_up`. Invalid input gives one message and exit status 1.
     """
 
     def decorate(main: Callable[..., None]) -> Callable[[], None]:
@@ -54,12 +54,12 @@ def stage(*set_up: Callable[[], None]) -> Callable[[Callable[..., None]], Callab
 
 
 def _open_logs(name: str) -> None:
-    """What happens goes to the terminal, and with the time to a file in logs/, which Git ignores."""
+    """Log to the terminal and, with the time, to a file in logs/, which Git ignores."""
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.INFO)
     path = Path(f"logs/{name}.log")
     path.parent.mkdir(exist_ok=True)
-    logging.raiseExceptions = False  # a log that cannot be written stops nothing
+    logging.raiseExceptions = False  # an unwritable log must not stop the stage
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[terminal, file])
@@ -67,9 +67,10 @@ def _open_logs(name: str) -> None:
 
 
 def _check_library() -> None:
-    """An experiment in a copy of the project must run the copy's code, not an installed one."""
+    """Check that an experiment in a copy of the project runs the code of the copy, not an installed one."""
     package = Path(carcls.__file__).resolve().parent
     if package.parent != Path.cwd().resolve():
         raise InputError(
-            f"carcls comes from {package}, not from {Path.cwd()}: run `python -m stages.NAME` there."
+            f"carcls is imported from {package}, not from {Path.cwd()}: run `python -m stages.NAME` in the "
+            "project folder."
         )

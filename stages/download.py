@@ -1,4 +1,4 @@
-"""data/raw.tar and data/left_out.csv: every photograph of the source, and the files left out."""
+"""data/raw.tar and data/left_out.csv: all photographs of the source, and the skipped files."""
 
 from pathlib import Path
 

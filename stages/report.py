@@ -1,4 +1,4 @@
-"""report/index.html: every table and figure of the study; plots/fgsm/examples.png: its Figure 5."""
+"""report/index.html: all tables and figures of the study; plots/fgsm/examples.png: Figure 5."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""models/ARCH-CONFIG.safetensors: one variant, fine-tuned; with it its metrics and its history."""
+"""models/ARCH-CONFIG.safetensors: one fine-tuned variant, with its metrics and history."""
 
 from pathlib import Path
 

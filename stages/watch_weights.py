@@ -1,4 +1,4 @@
-"""data/watched/weights: a link to each architecture's file of weights, so that DVC sees it change."""
+"""data/watched/weights: links to the weights files of the architectures, so that DVC detects changes."""
 
 from pathlib import Path
 

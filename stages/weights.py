@@ -1,4 +1,4 @@
-"""data/weights/ARCH.safetensors: the backbone that pretrained variants of an architecture start from."""
+"""data/weights/ARCH.safetensors: the backbone from which pretrained variants of an architecture start."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A small study: its files, made once by the library itself, and all of it, made once by real DVC."""
+"""Fixtures: the data of a small study, created by the library, and a complete study, created by DVC."""
 
 import fcntl
 import hashlib
@@ -51,7 +51,7 @@ on_several_machines = pytest.mark.skipif(
 
 
 def shrunken(changes: dict | None = None) -> params.Params:
-    """The committed params.yaml at a size that tests can afford."""
+    """The committed params.yaml, with sizes that are small enough for tests."""
     content = params.load(ROOT / "params.yaml").model_dump()
     for path, value in (SHRUNKEN | (changes or {})).items():
         section = content
@@ -83,7 +83,7 @@ def run(folder: Path, *command: str, **environment: str) -> subprocess.Completed
 
 
 def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen:
-    """The command at work, with its children a group of processes of its own."""
+    """Start a command in a process group of its own, so that tests can kill it with its children."""
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -94,7 +94,7 @@ def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment with this Python's commands first, and without the user's settings of Git."""
+    """The environment, with the commands of this Python first and without the user's Git configuration."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
 
@@ -115,8 +115,8 @@ def draw_shapes(folder: Path, each: int) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, or one process would end long after the other."""
-    longest = ["test_stages.py", "test_web.py", "test_remote.py"]  # the first makes the study for the third
+    """Start the longest tests first, so that the processes end at about the same time."""
+    longest = ["test_stages.py", "test_web.py", "test_remote.py"]  # the first creates the study for the third
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
@@ -139,9 +139,9 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
-    """A whole study by real DVC in a Git repository of its own, made once for all processes of a test run.
+    """A complete study by DVC in its own Git repository, created once for all processes of a test run.
 
-    What is not committed in it is test_stages.py's to change: others clone it.
+    Only test_stages.py changes files in it; other tests clone it.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "study"

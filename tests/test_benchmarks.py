@@ -1,4 +1,4 @@
-"""What is to be run once a GPU is there runs here, so that it does not fail there for a trifle."""
+"""The benchmarks run in small sizes, so that they do not fail later, on a GPU."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ MINUTES = 8
 WRITING = 30  # seconds for the photographs
 
 
-def test_a_task_of_the_defaults_is_drawn_from_an_archive_by_its_seed(tmp_path):
+def test_a_task_of_the_defaults_depends_on_its_seed(tmp_path):
     with zipfile.ZipFile(tmp_path / "cars.zip", "w") as archive:
         for name in ("coupe", "estate", "van"):
             for split, count in (("train", 8), ("test", 3)):
@@ -46,7 +46,7 @@ def test_a_task_of_the_defaults_is_drawn_from_an_archive_by_its_seed(tmp_path):
 @pytest.mark.skipif(
     "CARCLS_TEST_BENCHMARKS" not in os.environ, reason="two minutes: CARCLS_TEST_BENCHMARKS=1 runs it"
 )
-def test_the_benchmark_of_a_gpu_runs_without_one_at_tiny_sizes(tmp_path, rng):
+def test_the_gpu_benchmark_runs_on_the_cpu_in_tiny_sizes(tmp_path, rng):
     for name in ("coupe", "estate"):
         (tmp_path / name).mkdir()
         for number in range(3):
@@ -68,5 +68,5 @@ def test_the_benchmark_of_a_gpu_runs_without_one_at_tiny_sizes(tmp_path, rng):
     assert errors == [] and "Cut short" not in ended.stdout and "| NO |" not in ended.stdout
 
 
-def test_the_sections_of_the_benchmark_of_a_gpu_fit_its_minutes():
+def test_the_sections_of_the_gpu_benchmark_fit_into_its_minutes():
     assert sum(budget for _, budget, _ in SECTIONS.values()) + WRITING < MINUTES * 60

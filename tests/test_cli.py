@@ -36,7 +36,7 @@ def test_set(data):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, test_set):
-    """A model of the demo's classes; BatchNorm has seen images, so that its answers differ."""
+    """A model of the demo's classes. BatchNorm has statistics of images, so that its predictions differ."""
     path = tmp_path_factory.mktemp("models") / "resnet18-scratch.safetensors"
     network = build_model("resnet18", 12, seed=1)
     network.train()(test_set.read(range(len(test_set))).float() / 255)
@@ -46,7 +46,7 @@ def model(tmp_path_factory, test_set):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory, data, test_set):
-    """The first four test images as files: b.jpg and c.jpg one folder down, and a file that is no image."""
+    """The first four test images as files, two of them in a subfolder, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "more").mkdir()
     index = read_index(data / "images/test.tar")
@@ -57,7 +57,7 @@ def pictures(tmp_path_factory, data, test_set):
     return folder
 
 
-def test_a_folder_gets_the_answers_of_the_evaluate_stage(model, pictures, test_set, capsys):
+def test_a_folder_gets_the_predictions_of_the_evaluate_stage(model, pictures, test_set, capsys):
     cli.main(["predict", str(model), str(pictures), "--json"])
     answers = json.loads(capsys.readouterr().out)
     assert [answer["image"][len(str(pictures)) + 1 :] for answer in answers] == [
@@ -116,7 +116,7 @@ def test_look_writes_a_picture_of_the_heat_of_each_image(model, pictures, tmp_pa
     assert first.size == (32, 32) and first.tobytes() != second.tobytes()
 
 
-def test_attack_draws_figure_5_and_says_what_became_of_the_answers(model, pictures, tmp_path, capsys):
+def test_attack_draws_figure_5_and_prints_the_predictions(model, pictures, tmp_path, capsys):
     out = tmp_path / "attacked.png"
     images = [str(pictures / "a.jpg"), str(pictures / "d.jpg")]
     cli.main(["attack", str(model), *images, "--epsilon", "0.05", "--out", str(out)])
@@ -130,7 +130,9 @@ def test_attack_draws_figure_5_and_says_what_became_of_the_answers(model, pictur
         cli.main(["attack", str(model), *images[:1] * 21])
 
 
-def test_an_attack_has_a_target_and_the_answer_is_to_the_rounded_picture(model, pictures, tmp_path, capsys):
+def test_an_attack_has_a_target_and_the_prediction_is_on_the_rounded_picture(
+    model, pictures, tmp_path, capsys
+):
     target = load_model(model)[1].classes[-1]
     attack = ["attack", str(model), str(pictures / "a.jpg"), "--out", str(tmp_path / "attacked.png")]
     pgd = ["--attack", "pgd", "--steps", "5", "--target", target]
@@ -201,20 +203,26 @@ def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, 
         (["evaluate", "{model}", "{pictures}", "--set", "trian.lr=1"], "no key trian.lr"),
         (["evaluate", "{model}", "{pictures}", "--set", "lr"], "--set lr has no =: write KEY=VALUE"),
         (["attack", "{model}", "{pictures}/notes.txt"], "not a supported image"),
-        (["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"], "Epsilon is 2.0: it takes"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--epsilon", "2"],
+            "Epsilon must be a number from 0 to 1, not 2.0",
+        ),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--attack", "pgd", "--steps", "0"],
-            "steps is 0: it takes",
+            "PGD steps must be a positive integer, not 0",
         ),
         (["attack", "{model}", "{pictures}/a.jpg", "--steps", "5"], "add --attack pgd"),
-        (["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"], "has no target"),
+        (
+            ["attack", "{model}", "{pictures}/a.jpg", "--attack", "noise", "--target", "x"],
+            "cannot have a target",
+        ),
         (
             ["attack", "{model}", "{pictures}/a.jpg", "--target", "velora monte"],
             "the class 'velora monte': the nearest of its 12 are 'Velora Monte SUV 2012', ",
         ),
     ],
 )
-def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, arguments, says):
+def test_bad_arguments_give_one_message(model, pictures, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main([argument.format(model=model, pictures=pictures) for argument in arguments])
@@ -223,7 +231,7 @@ def test_what_is_wrong_is_one_sentence(model, pictures, tmp_path, monkeypatch, a
     assert len(sentence.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_help_pays_for_neither_torch_nor_gradio():
+def test_help_imports_neither_torch_nor_gradio():
     paid = "{'torch', 'gradio', 'matplotlib'} & set(sys.modules)"
     code = f"import sys, carcls.cli.program; sys.exit(bool({paid}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -273,7 +281,7 @@ def test_an_exported_model_is_read_by_onnx_runtime_from_1_14_on(model, tmp_path)
     assert [entry.version for entry in exported.opset_import] == [18] and exported.ir_version == 8
 
 
-def test_answers_are_printed_where_the_pictures_of_look_cannot_be_written(model, pictures, tmp_path):
+def test_predictions_are_printed_if_the_pictures_of_look_cannot_be_written(model, pictures, tmp_path):
     (tmp_path / "file").touch()
     images = [pictures / "a.jpg", pictures / "d.jpg"]
     command = [sys.executable, "-m", "carcls.cli", "predict", model, *images, "--look", tmp_path / "file"]
@@ -291,7 +299,7 @@ def test_answers_are_printed_where_the_pictures_of_look_cannot_be_written(model,
         (">&-", "Standard output is closed"),
     ],
 )
-def test_standard_output_that_takes_nothing_is_named(model, pictures, output, says, unbuffered):
+def test_an_unwritable_standard_output_is_named(model, pictures, output, says, unbuffered):
     command = f"{sys.executable} -m carcls.cli predict {model} {pictures}/a.jpg {output}"
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     result = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -301,7 +309,7 @@ def test_standard_output_that_takes_nothing_is_named(model, pictures, output, sa
 
 
 @pytest.mark.parametrize("command", ["predict", "attack"])
-def test_probabilities_that_are_not_finite_are_no_answer(model, pictures, tmp_path, command, capsys):
+def test_probabilities_that_are_not_finite_are_an_error(model, pictures, tmp_path, command, capsys):
     network, info = load_model(model)
     network.fc.weight.data[0, 0] = torch.nan
     save_model(tmp_path / "diverged.safetensors", network, info)
@@ -320,7 +328,9 @@ def test_a_photograph_is_prepared_as_the_augment_stage_prepares_it(model, tmp_pa
     assert np.array_equal(prepared, expected)
 
 
-def test_the_ten_lines_of_the_docs_give_the_answer_of_the_command_line(model, tmp_path, monkeypatch, capsys):
+def test_the_example_of_the_docs_gives_the_prediction_of_the_command_line(
+    model, tmp_path, monkeypatch, capsys
+):
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
     y, x = np.mgrid[0:150, 0:200]

@@ -1,4 +1,4 @@
-"""cluster/ on a real Slurm of this machine: two nodes, eight cells, two of them sent back into the queue."""
+"""cluster/ on a real Slurm on this machine: two nodes, eight cells, two of them requeued."""
 
 import fcntl
 import json
@@ -31,7 +31,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 SlurmdUser=root
-AuthInfo=socket={folder}/munge.socket,cred_expire=5 # a job comes back from the queue after so many seconds
+AuthInfo=socket={folder}/munge.socket,cred_expire=5 # seconds until a requeued job starts
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -67,7 +67,7 @@ def done(folder: Path, *command: str, **environment: str) -> str:
 
 @contextmanager
 def dvc_notes(folder: Path) -> Iterator[dict[str, Any]]:
-    """Who uses which file, to be changed under the lock that DVC itself takes for that."""
+    """DVC's record of the users of files, opened under the lock that DVC takes to change it."""
     path = folder / ".dvc/tmp/rwlock"
     with (folder / ".dvc/tmp/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -89,7 +89,7 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
     key.chmod(0o600)
     host, cpus = socket.gethostname().split(".")[0], torch.get_num_threads()
     path.write_text(CONFIGURATION.format(folder=folder, host=host, ports=free_ports(3), cpus=cpus))
-    # two trainings share the cores here: threads that wait must not keep one busy
+    # two trainings share the cores, so that waiting threads must not spin
     environment = {"SLURM_CONF": str(path), "OMP_WAIT_POLICY": "passive"}
     munge = [f"--{name}-file={folder}/munge.{name}" for name in ("key", "pid", "seed", "log")]
     daemons = {
@@ -117,7 +117,7 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
 
 
 def dvc_catches(number: int, parent: int) -> bool:
-    """Whether `parent` has started DVC, and that catches the signal `number`."""
+    """Whether `parent` has started DVC and it handles the signal `number`."""
     for child in psutil.Process(parent).children():
         status = Path(f"/proc/{child.pid}/status").read_text()
         caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
@@ -126,7 +126,7 @@ def dvc_catches(number: int, parent: int) -> bool:
     return False
 
 
-def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_no_notes(tmp_path):
+def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_rwlock_empty(tmp_path):
     (tmp_path / "dvc.yaml").write_text("stages: {touch: {cmd: touch made, outs: [made]}}")
     done(tmp_path, "dvc", "init", "--no-scm")
     done(tmp_path, "dvc", "status")
@@ -142,7 +142,7 @@ def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_no_notes(tmp
         assert not notes.get("write") and not notes.get("read")
 
 
-def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm, tmp_path):
+def test_a_job_array_gives_the_results_of_dvc_repro(study, slurm, tmp_path):
     folder, lock = tmp_path / "clone", tmp_path / "clone/dvc.lock"
     done(tmp_path, "git", "clone", "--quiet", str(study), str(folder))
     done(folder, "dvc", "cache", "dir", "--local", str(study / ".dvc/cache"))
@@ -177,7 +177,7 @@ def test_a_job_array_trains_the_cells_and_ends_as_plain_repro_does(study, slurm,
     wait_until(lambda: not done(folder, "squeue", "--noheader", **slurm), "the end of the study", 600)
 
     assert done(folder, "git", "status", "--porcelain") == ""
-    assert "going on after epoch 1" in log(f"train-{train}_4")
+    assert "resuming after epoch 1" in log(f"train-{train}_4")
     logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
     assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 4]
     after = re.findall("Running stage '(.+?)'", logs[-1])

@@ -1,4 +1,4 @@
-"""The project as people copy it: as a ZIP, shallow, inside another repository, in folders of any name."""
+"""Copies of the project: a ZIP, a shallow clone, inside another repository, in folders of any name."""
 
 import filecmp
 import os
@@ -34,7 +34,7 @@ def kept(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A repository of two commits: the project's files as they are, and `download` of a few photographs."""
+    """A repository of two commits: the files of the project, and `download` of a few photographs."""
     top = tmp_path_factory.mktemp("copies")
     draw_shapes(top / "photographs", 4)
     for entry in TRACKED.rstrip("\0").split("\0"):
@@ -135,7 +135,7 @@ def test_a_shallow_clone_gets_what_dvc_stored_before_a_stage_starts(project, tmp
     assert done(tmp_path / "clone", "git", "cat-file", "blob", stored) == (copy / "dvc.lock").read_text()
 
 
-def test_an_experiment_that_dvc_would_lose_is_refused(project, tmp_path):
+def test_an_experiment_that_dvc_would_lose_is_rejected(project, tmp_path):
     done(tmp_path, "git", "clone", "--quiet", str(project), "my%20cars")
     folder = tmp_path / "my%20cars"
     lost = run(folder, "dvc", "exp", "run", "--temp", "--set-param=seed=2", "download", **PERSON)

@@ -1,4 +1,4 @@
-"""What is said of an error that a user can act on, and what is left on the disk."""
+"""Messages for errors that users can fix, and the files that remain afterwards."""
 
 import errno
 import os
@@ -61,7 +61,7 @@ def test_a_path_below_a_file_or_of_a_name_too_long_is_named(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_error_of_reading_is_not_blamed_on_what_is_written(tmp_path):
+def test_a_read_error_does_not_name_the_file_that_is_written(tmp_path):
     with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "out.csv"):
         (tmp_path / "photograph.jpg").read_bytes()
     assert raised.value.filename == str(tmp_path / "photograph.jpg")
@@ -79,7 +79,7 @@ def test_folders_and_devices_are_not_replaced(tmp_path):
     ("content", "key"),
     [({"val_f1": 1.0, "val_loss": float("nan")}, "val_loss"), ({"a": {"b": [1.0, -np.inf]}}, r"a\.b\.1")],
 )
-def test_json_with_a_number_that_is_not_finite_is_refused_by_its_key(tmp_path, content, key):
+def test_json_with_a_number_that_is_not_finite_is_rejected_with_its_key(tmp_path, content, key):
     with pytest.raises(InputError, match=rf"metrics\.json: {key} is (nan|-inf), not a finite number"):
         write_json(tmp_path / "metrics.json", content)
     assert not list(tmp_path.iterdir())

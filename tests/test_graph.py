@@ -1,4 +1,4 @@
-"""What each key of params.yaml makes DVC run again, by the graph as DVC itself reads it."""
+"""The stages that each key of params.yaml reruns, in the graph as DVC reads it."""
 
 from itertools import product
 
@@ -54,7 +54,7 @@ KEYS = leaves(yaml.safe_load((ROOT / "params.yaml").read_text()))
 
 @pytest.fixture(scope="module")
 def graph() -> nx.DiGraph:
-    """DVC's graph of stages: an edge from each to those it depends on."""
+    """The graph of stages in DVC, with an edge from each stage to those on which it depends."""
     with Repo(ROOT) as repo:
         return repo.index.graph
 
@@ -64,7 +64,7 @@ def begins(key: str, prefix: str) -> bool:
 
 
 def invalidated(graph: nx.DiGraph, key: str) -> set[str]:
-    """Addresses (STAGE or STAGE@CELL) of the stages that depend on `key`, and of all that come after them."""
+    """The addresses (STAGE or STAGE@CELL) of the stages that depend on `key`, and of all after them."""
     first = [
         stage
         for stage in graph

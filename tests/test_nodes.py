@@ -1,4 +1,4 @@
-"""torchrun over two machines: two network namespaces on one virtual cable, each with a folder of its own."""
+"""torchrun on two machines: two network namespaces joined by a virtual cable, each with its own folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from conftest import copy_project, on_several_machines
 HISTORY = "plots/history/resnet18-scratch.csv"
 STAGE = ("-m", "stages.train", "resnet18", "scratch")
 LOST = "error: Another process of this training has ended or does not answer"
-# training all layers amplifies the rounding of a sum taken in another order: hence the small steps
+# a small lr, because training all layers amplifies the rounding of sums in another order
 CHANGES = {("train", "optimizer"): "sgd", ("train", "lr"): 1e-6}
 
 
@@ -47,7 +47,7 @@ pytestmark = [
 
 
 class Machine:
-    """A network namespace with one end of the cable, and a project of its own."""
+    """A network namespace with one end of the cable and its own project."""
 
     def __init__(self, rank: int, folder: Path) -> None:
         self.rank, self.folder = rank, folder
@@ -124,7 +124,7 @@ def ended(machine: Machine, process: subprocess.Popen, log: str, within: float) 
         pytest.fail(f"machine {machine.rank} did not end within {within} s: {machine.said(log)}")
 
 
-def test_two_machines_train_as_one_process_does(machines, data, tmp_path):
+def test_two_machines_train_like_one_process(machines, data, tmp_path):
     for machine in machines:
         project(machine.folder, data, epochs=2)
     trainings = [machine.train("log") for machine in machines]
@@ -148,7 +148,7 @@ def test_a_machine_whose_training_stops_ends_the_other(machines, data):
     assert LOST in machines[0].said("log")
 
 
-def test_a_machine_that_is_cut_off_ends_the_other_and_both_go_on(machines, data):
+def test_a_disconnected_machine_ends_the_other_and_both_resume(machines, data):
     for machine in machines:
         project(machine.folder, data, epochs=40)
     trainings = [machine.train("cut") for machine in machines]
@@ -165,5 +165,5 @@ def test_a_machine_that_is_cut_off_ends_the_other_and_both_go_on(machines, data)
     trainings = [machine.train("again") for machine in machines]
     for machine, training in zip(machines, trainings, strict=True):
         assert ended(machine, training, "again", within=120) == 0, machine.said("again")
-    assert f"going on after epoch {done}" in machines[0].said("again")
+    assert f"resuming after epoch {done}" in machines[0].said("again")
     assert epochs(machines[0]) == 40

@@ -42,7 +42,7 @@ def test_presets_have_the_keys_of_params():
         ("seed: 1 ", "seed: [ #", "not valid YAML"),
     ],
 )
-def test_a_bad_value_is_one_sentence_that_names_its_key(tmp_path, old, new, says):
+def test_a_bad_value_gives_one_message_that_names_its_key(tmp_path, old, new, says):
     text = (ROOT / "params.yaml").read_text()
     assert old in text
     path = tmp_path / "params.yaml"
@@ -65,11 +65,11 @@ def test_every_arch_is_a_resnet_of_torchvision():
     assert set(typing.get_args(params.Arch)) == resnets
 
 
-def test_a_study_without_validation_images_is_refused(tmp_path):
+def test_a_study_without_validation_images_is_rejected(tmp_path):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["split"]["val"] = None
     with pytest.raises(InputError, match="train.keep is best, which validation images decide"):
         params.check(content, "params.yaml")
     content["train"]["keep"] = "last"
-    with pytest.raises(InputError, match="a study compares its variants on validation images"):
+    with pytest.raises(InputError, match="the study compares its variants on validation images"):
         variants(params.check(content, "params.yaml"), tmp_path)

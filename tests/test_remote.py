@@ -1,4 +1,4 @@
-"""A DVC remote, S3 as moto serves it on loopback: what one pushes others pull, and train nothing again."""
+"""A DVC remote, served by moto's S3 server on loopback: others pull what one pushes, and train nothing."""
 
 import filecmp
 import re
@@ -15,7 +15,7 @@ pytest.importorskip("moto.server", reason="the extra dev is not installed")
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 RESULTS = ("report", "models", "metrics", "plots")
-WATCHERS = {"watch_photographs", "watch_weights"}  # what they link is of the machine they run on
+WATCHERS = {"watch_photographs", "watch_weights"}  # their links depend on the machine
 
 
 def done(folder: Path, *command: str) -> subprocess.CompletedProcess:
@@ -31,7 +31,7 @@ def ran(folder: Path, *command: str) -> set[str]:
 
 
 def clone(repository: Path, folder: Path) -> Path:
-    """A clone with the right to use the remote, and links for copies: eight models are 500 MB."""
+    """A clone with the keys of the remote, and with links instead of copies: eight models have 500 MB."""
     done(repository, "git", "clone", "--quiet", str(repository), str(folder))
     done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
     for key in ("access_key_id", "secret_access_key"):
@@ -60,7 +60,7 @@ def endpoint() -> Iterator[str]:
 def shared(study, endpoint, tmp_path_factory) -> Path:
     """A folder with a bare repository `hub` and its clone `author`, whose study is on the remote."""
     folder = tmp_path_factory.mktemp("shared")
-    # not file by file: another process may be at work in the study
+    # not file by file, because another process may change the study
     done(study, "git", "clone", "--quiet", "--bare", "--no-local", str(study), str(folder / "hub"))
     done(folder, "git", "clone", "--quiet", "hub", "first")
     first = folder / "first"
@@ -77,7 +77,7 @@ def shared(study, endpoint, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def colleague(shared) -> Path:
-    """A fresh clone with a cache of its own, after `dvc pull`."""
+    """A new clone with its own cache, after `dvc pull`."""
     folder = clone(shared / "hub", shared / "colleague")
     done(folder, "dvc", "pull")
     return folder
@@ -90,7 +90,7 @@ def test_a_fresh_clone_pulls_the_study_and_trains_nothing(shared, colleague):
     assert done(colleague, "git", "status", "--porcelain").stdout == ""
 
 
-def test_another_model_is_looked_at_without_training_and_goes_to_a_colleague(shared, colleague):
+def test_another_model_is_evaluated_without_training_and_shared_with_a_colleague(shared, colleague):
     author = shared / "author"
     looked = ran(author, "exp", "run", "--name", "shallower", "--set-param", "model.arch=resnet18")
     assert looked - WATCHERS == {"variants", "evaluate", "fgsm", "report"}

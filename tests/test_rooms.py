@@ -1,4 +1,4 @@
-"""The house: who may import whom, and that importing only defines."""
+"""The imports between packages, and that importing a module has no side effects."""
 
 import ast
 import json
@@ -10,8 +10,8 @@ from importlib import import_module
 import pytest
 from conftest import ROOT
 
-# from the ground up: a module imports only from its own floor and those before it
-FLOORS = [
+# from the bottom up: a module imports only from its own layer and those before it
+LAYERS = [
     ["carcls.errors", "carcls.files", "carcls.experiment"],
     ["carcls.base"],
     ["carcls.params"],
@@ -27,7 +27,7 @@ FLOORS = [
     ["carcls.web", "carcls.cli"],
     ["stages"],
 ]
-ROOMS = [names[0] for names in FLOORS[:-1] if (ROOT / names[0].replace(".", "/")).is_dir()] + ["carcls.cli"]
+PACKAGES = [name for names in LAYERS[:-1] for name in names if (ROOT / name.replace(".", "/")).is_dir()]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for folder in ("carcls", "stages")
@@ -36,7 +36,7 @@ MODULES = sorted(
 
 
 def imported(module: str) -> set[str]:
-    """The modules of the project that `module` imports, wherever in it."""
+    """The modules of the project that `module` imports, also within functions."""
     stem = ROOT / module.replace(".", "/")
     path = stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
     found = set()
@@ -48,33 +48,33 @@ def imported(module: str) -> set[str]:
     return (found & set(MODULES)) - {"carcls", module}
 
 
-def floor(module: str) -> int:
+def layer(module: str) -> int:
     return next(
         number
-        for number, names in enumerate(FLOORS)
+        for number, names in enumerate(LAYERS)
         if any(module == name or module.startswith(f"{name}.") for name in names)
     )
 
 
-def order(room: str) -> list[str]:
-    """The modules that the room's docstring lists, from the ground up."""
-    return re.findall(r"^    (\w+)  ", import_module(room).__doc__, re.MULTILINE)
+def order(package: str) -> list[str]:
+    """The modules that the docstring of the package lists, from the bottom up."""
+    return re.findall(r"^    (\w+)  ", import_module(package).__doc__, re.MULTILINE)
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "carcls"])
 def test_imports_run_down_only(module):
-    assert [other for other in imported(module) if floor(other) > floor(module)] == []
+    assert [other for other in imported(module) if layer(other) > layer(module)] == []
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_lists_its_modules_and_each_imports_only_those_before_it(room):
-    found = {module.split(".")[2] for module in MODULES if module.startswith(f"{room}.")} - {"__main__"}
-    listed = order(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_lists_its_modules_and_each_imports_only_those_before_it(package):
+    found = {module.split(".")[2] for module in MODULES if module.startswith(f"{package}.")} - {"__main__"}
+    listed = order(package)
     assert sorted(listed) == sorted(found)
     for module in MODULES:
-        if module.startswith(f"{room}.") and not module.endswith("__main__"):
+        if module.startswith(f"{package}.") and not module.endswith("__main__"):
             own = module.split(".")[2]
-            below = {other.split(".")[2] for other in imported(module) if other.startswith(f"{room}.")}
+            below = {other.split(".")[2] for other in imported(module) if other.startswith(f"{package}.")}
             assert below - {own} <= set(listed[: listed.index(own)]), module
 
 
@@ -103,7 +103,7 @@ print(json.dumps([*found, settings()]))
 """
 
 
-def test_an_import_only_defines_and_set_up_sets():
+def test_an_import_changes_no_setting_and_set_up_changes_them():
     modules = [name for name in MODULES if name.startswith("carcls") and "sources.kaggle" not in name]
     run = subprocess.run(
         [sys.executable, "-c", SETTINGS, *modules], cwd=ROOT, capture_output=True, text=True, check=True
@@ -127,7 +127,7 @@ def test_a_stage_sets_up_before_it_computes(tmp_path, monkeypatch):
     assert calls == ["set up", "main"]
 
 
-def test_a_prediction_and_a_training_pay_for_no_table_no_figure_and_no_framework():
+def test_prediction_and_training_import_no_heavy_packages():
     code = (
         "import sys, stages.train, carcls.inference.classifier, carcls.cli.program;"
         "print(*{'sklearn', 'pandas', 'matplotlib', 'dvc', 'gradio'} & set(sys.modules))"

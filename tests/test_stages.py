@@ -1,4 +1,4 @@
-"""The stages as DVC runs them: what they depend on, what they refuse, and one whole study."""
+"""The stages as DVC runs them: their dependencies, bad input, and one complete study."""
 
 import ast
 import json
@@ -23,7 +23,7 @@ from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 
-# they check, write and word things but decide no result, so a change to them runs nothing again
+# they check and write data and word messages, but do not change results, so no stage depends on them
 NEUTRAL = {f"carcls/{name}.py" for name in ("errors", "experiment", "files", "params")} | {
     "stages/__init__.py"
 }
@@ -31,7 +31,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def imports(path: Path) -> set[str]:
-    """The project's files that the Python file `path` imports, wherever in it, and what these import."""
+    """The files of the project that the Python file `path` imports, directly or indirectly."""
     found: set[str] = set()
     pending = [path]
     while pending:
@@ -58,7 +58,7 @@ def stage(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProce
 
 @pytest.fixture
 def here(monkeypatch):
-    """Calls a stage in a folder within this process: a new one takes longer to start than it works."""
+    """Call a stage in this process, because starting a new one takes longer than the stage."""
 
     def call(folder: Path, name: str, *arguments: str) -> None:
         monkeypatch.chdir(folder)
@@ -68,7 +68,7 @@ def here(monkeypatch):
 
 
 def package(file: str) -> str:
-    """What stands for `file` in dvc.yaml: its package, or the file itself where that has a module a stage."""
+    """The dependency for `file` in dvc.yaml: its package, or the file itself if each stage has a module."""
     room = "/".join(file.split("/")[:2])
     return file if room in ("carcls/pipeline", f"stages/{Path(file).name}") else room
 
@@ -123,10 +123,10 @@ def install_elsewhere(folder: Path) -> None:
         (truncate, r"b/1\.png: .*(damaged|not an image).*data\.skip_unreadable"),
         (remove_folder, r"photos"),
         (leave_one_class, r"class"),
-        (install_elsewhere, r"carcls comes from .*, not from "),
+        (install_elsewhere, r"carcls is imported from .*, not from "),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, damage, says):
+def test_bad_input_gives_one_message_and_leaves_nothing(tmp_path, damage, says):
     copy_project(tmp_path, {("data", "source"): "folder", ("data", "folder"): "photos"})
     for number in range(6):
         picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 30 * number)
@@ -138,7 +138,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, damage, says):
     assert not list((tmp_path / "data").glob("*raw*"))
 
 
-def test_a_damaged_file_is_named_and_left_out_when_asked(tmp_path):
+def test_a_damaged_file_is_named_or_skipped(tmp_path):
     changes = {("data", "source"): "folder", ("data", "folder"): "photos", ("data", "skip_unreadable"): True}
     copy_project(tmp_path, changes)
     for number in range(6):
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_named_and_left_out_when_asked(tmp_path):
     assert len(pd.read_csv(tmp_path / "data/raw.csv")) == 5
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_gives_one_message(tmp_path):
     copy_project(tmp_path)
     limited = f"ulimit -f 64; trap '' XFSZ; exec {sys.executable} -m stages.download"
     result = run(tmp_path, "bash", "-c", limited)
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert not list((tmp_path / "data").glob("*raw*"))
 
 
-def test_dvc_sees_photographs_and_weights_change(tmp_path):
+def test_dvc_detects_changes_of_photographs_and_weights(tmp_path):
     changes = {("data", "source"): "folder", ("data", "folder"): "~/photos", ("weights",): "~/{arch}.pth"}
     copy_project(tmp_path / "project", changes)
     project, home = tmp_path / "project", {"HOME": str(tmp_path)}
@@ -210,7 +210,7 @@ def copy_study(study: Path, folder: Path, **train: int) -> Path:
 
 
 def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monkeypatch):
-    """Params whose sections note which of their keys are read, in a run of each stage."""
+    """Run each stage with params whose sections record the keys that are read."""
     read: set[str] = set()
     names: dict[int, str] = {}  # the key of each section, by its identity
 
@@ -224,7 +224,7 @@ def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monke
 
     def noting(section: params.Section, key: str):
         value = object.__getattribute__(section, key)
-        known = id(section) in names  # not a copy that a stage made with a value of its own
+        known = id(section) in names  # not a copy that a stage made to change a value
         if known and key in type(section).model_fields and not isinstance(value, params.Section):
             read.add(names[id(section)] + key)
         return value
@@ -291,9 +291,9 @@ def test_every_metric_is_in_the_report_as_it_is(study):
                 assert f'value="{metrics[name]!r}"' in page, name
 
 
-def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
+def test_running_again_does_nothing_and_a_forced_run_changes_no_byte(study):
     assert "Running" not in run(study, "dvc", "repro").stdout
-    cells = ["weights@resnet34", "train@resnet34-freeze6"]  # not all: minutes
+    cells = ["weights@resnet34", "train@resnet34-freeze6"]  # not all, which would take minutes
     watched = ["watch_photographs", "watch_weights"]
     names = [
         *watched,
@@ -312,7 +312,7 @@ def test_running_again_does_nothing_and_running_all_anew_changes_no_byte(study):
     assert run(study, "git", "status", "--porcelain").stdout == ""
 
 
-def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(study):
+def test_a_training_killed_in_the_middle_resumes_to_the_same_bytes(study):
     command = ["dvc", "repro", "--force", "--single-item", "train@resnet18-scratch"]
     history = study / "plots/history/resnet18-scratch.csv"
     history.unlink()
@@ -325,12 +325,12 @@ def test_a_training_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(st
     assert not (study / "models/resnet18-scratch.safetensors").exists()
     again = run(study, *command)
     assert again.returncode == 0, again.stderr
-    assert "going on after epoch 1" in again.stderr
+    assert "resuming after epoch 1" in again.stderr
     assert run(study, "git", "status", "--porcelain").stdout == ""
     assert not list((study / ".carcls/checkpoints").iterdir())
 
 
-def test_a_repeat_killed_in_the_middle_goes_on_and_the_model_is_that_of_one_training(study, tmp_path, here):
+def test_a_killed_repeat_resumes_and_the_model_is_that_of_one_training(study, tmp_path, here):
     copy = copy_study(study, tmp_path / "copy", repeats=3)
     names = [f"{kind}/resnet18-scratch" for kind in ("models", "metrics/train", "plots/history")]
     outs = [next(copy.glob(f"{name}.*")) for name in names]
@@ -355,7 +355,7 @@ def test_a_repeat_killed_in_the_middle_goes_on_and_the_model_is_that_of_one_trai
     process.wait()
     again = stage(copy, "train", "resnet18", "scratch")
     assert again.returncode == 0, again.stderr
-    went_on = re.findall(r"going on after epoch (\d)", again.stderr)
+    went_on = re.findall(r"resuming after epoch (\d)", again.stderr)
     assert went_on == ["2", "1"]  # the first is not trained again
     assert [path.read_bytes() for path in outs] == whole
     assert not list((copy / ".carcls/checkpoints").iterdir())
@@ -380,7 +380,7 @@ def test_plots_show_writes_its_page(study):
     assert "resnet34-freeze8" in page and "val_loss" in page
 
 
-def test_a_model_of_other_classes_is_refused(study, tmp_path, here):
+def test_a_model_of_other_classes_is_rejected(study, tmp_path, here):
     copy = copy_study(study, tmp_path / "copy")
     for split in ("val", "test"):
         path = copy / f"data/images/{split}.csv"

@@ -1,4 +1,4 @@
-"""What every package builds on and that decides results: random numbers, scores, processes.
+"""What all packages use and what determines results: random numbers, scores, processes.
 
 From the bottom up: a module imports only those before it.
 
@@ -6,5 +6,5 @@ From the bottom up: a module imports only those before it.
     scoring   macro F1 from counts
     variants  the eight variants of the study
     startup   per-process settings: determinism, threads, memory
-    pool      work for several processes
+    pool      a map that runs in several processes
 """

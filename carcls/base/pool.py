@@ -1,4 +1,4 @@
-"""Work for several processes, whose results come in the order in which it was given."""
+"""A map that runs in several processes and returns the results in order."""
 
 import os
 from collections import deque
@@ -16,15 +16,16 @@ from carcls.errors import ResourceError
 
 @contextmanager
 def in_order(workers: int) -> Iterator[Callable]:
-    """A `map` whose calls run in `workers` processes, at most two for each ahead of the results asked for.
+    """Yield a `map` that runs in `workers` processes and returns the results in order.
 
-    Raises ResourceError when one of them is killed.
+    Per worker, it submits at most two calls ahead of the results that the caller has taken. Raises
+    ResourceError if a worker is killed.
     """
     if workers == 1:
         yield map
         return
-    # spawn: a forked process would also hold the pipe by which the others notice that the parent is gone
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_live_and_die_with_parent)
+    # spawn: a forked worker would keep open the pipe whose end tells the others that the parent has ended
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_set_up_worker)
 
     def run(function: Callable, items: Iterable) -> Iterator:
         pending: deque[Future] = deque()
@@ -39,14 +40,14 @@ def in_order(workers: int) -> Iterator[Callable]:
         yield run
     except BrokenProcessPool:
         raise ResourceError(
-            "A worker process was killed, perhaps because memory ran out: free memory."
+            "A worker process was killed, probably because memory ran out: free memory and run again."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _live_and_die_with_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, even killed: an idle worker would wait for ever."""
+def _set_up_worker() -> None:
+    """Leave Ctrl-C to the parent. End when the parent ends, even by SIGKILL, instead of waiting forever."""
     set_up_images()
     signal(SIGINT, SIG_IGN)
 

@@ -8,31 +8,31 @@ from numpy.typing import ArrayLike
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part` / `whole`; 0 where there is nothing to be part of."""
+    """`part` / `whole`; 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(whole.shape), where=whole > 0)
 
 
-def f1(support: np.ndarray, called: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """F1 of each class, from the counts that `counts` gives."""
-    return share(2 * hits, support + called)
+def f1(support: np.ndarray, predicted: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """F1 of each class, from the result of `counts`."""
+    return share(2 * correct, support + predicted)
 
 
 def counts(predicted: ArrayLike, labels: ArrayLike, classes: int) -> tuple[np.ndarray, ...]:
-    """For each class its number of images, of predictions and of correct ones: int64, (classes,) each."""
+    """The numbers of images, predictions and correct predictions of each class: int64, (classes,) each."""
     predicted, labels = np.asarray(predicted), np.asarray(labels)
     counted = (labels, predicted, labels[predicted == labels])
     return tuple(np.bincount(values, minlength=classes) for values in counted)
 
 
-def mean_f1(support: np.ndarray, called: np.ndarray, hits: np.ndarray) -> np.ndarray:
+def mean_f1(support: np.ndarray, predicted: np.ndarray, correct: np.ndarray) -> np.ndarray:
     """Macro F1 from `counts`, of shape (..., classes).
 
     As in scikit-learn, the mean is over the classes that are present or predicted.
     """
-    return f1(support, called, hits).sum(-1) / (support + called > 0).sum(-1)
+    return f1(support, predicted, correct).sum(-1) / (support + predicted > 0).sum(-1)
 
 
 def macro_f1(predicted: ArrayLike, labels: ArrayLike) -> float:
-    """Mean F1 over the classes that are present or predicted (paper, section 4.1); int64, (n,) each."""
+    """Mean F1 over the classes that are present or predicted (paper, section 4.1). Inputs: int64, (n,)."""
     classes = 1 + int(max(np.max(np.asarray(predicted)), np.max(np.asarray(labels))))
     return float(mean_f1(*counts(predicted, labels, classes)))

@@ -1,4 +1,4 @@
-"""One seed, many independent streams of random numbers: each is named by what it is for."""
+"""Independent streams of random numbers from one seed, each named by its purpose."""
 
 import hashlib
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def derive(seed: int, *purpose: object) -> int:
-    """A 63-bit seed that depends on `seed` and `purpose` (text and numbers) alone."""
+    """A 63-bit seed that depends only on `seed` and `purpose` (text and numbers)."""
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def generator(seed: int, *purpose: object) -> np.random.Generator:
-    """NumPy's generator for `purpose`."""
+    """A NumPy generator for `purpose`."""
     return np.random.default_rng(derive(seed, *purpose))

@@ -1,6 +1,6 @@
-"""Settings that a process makes once, before it computes: importing carcls changes none.
+"""Settings of a process, made once before it computes. Importing carcls changes none of them.
 
-Every entry point (a stage, the command line, a worker, a test run) calls those that it needs.
+Every entry point (a stage, the command line, a worker, a test run) calls the functions that it needs.
 """
 
 import ctypes
@@ -10,46 +10,46 @@ import warnings
 
 
 def cores() -> int:
-    """The number of cores that this process may use: a container or taskset may allow fewer than exist."""
+    """The number of cores that this process may use, which a container or taskset may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def set_up_images() -> None:
-    """Make OpenCV and Pillow ready to read photographs."""
+    """Configure OpenCV and Pillow for reading photographs."""
     import cv2
     from PIL import Image
 
-    cv2.setNumThreads(0)  # images are shared out over the cores, so that one operation needs no threads
+    cv2.setNumThreads(0)  # the images are distributed over the cores
     Image.MAX_IMAGE_PIXELS = None  # images.decode has its own limit
-    warnings.filterwarnings("ignore", module="PIL")  # oddities of an image that is read all the same
+    warnings.filterwarnings("ignore", module="PIL")  # about faults of images that Pillow reads nevertheless
 
 
 def set_up_torch() -> None:
-    """Make PyTorch compute reproducibly and keep the memory that it frees."""
-    # cuBLAS needs this to compute reproducibly and reads it when CUDA starts
+    """Configure PyTorch to compute reproducibly and to keep the memory that it frees."""
+    # cuBLAS reads this when CUDA starts, and computes reproducibly only with it
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.use_deterministic_algorithms(True)
     # nothing here reads uninitialised memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # glibc returns large blocks to the system when they are freed, so that each training step would fault in
-    # and clear them again: a sixth of the time of a step at 128 pixels, a quarter at 224 (two cores, Zen 3)
+    # glibc returns large freed blocks to the system, and each training step would map and clear them again:
+    # measured on two cores of Zen 3, a sixth of a step at 128 pixels and a quarter at 224
     if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # malloc.h; bytes
-        ctypes.CDLL(None).mallopt(trim_threshold, most)
-        ctypes.CDLL(None).mallopt(mmap_threshold, most)
+        trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1  # malloc.h; bytes
+        ctypes.CDLL(None).mallopt(trim_threshold, largest)
+        ctypes.CDLL(None).mallopt(mmap_threshold, largest)
 
 
 def set_up_matplotlib() -> None:
     """Select the backend that writes files, for this process and its children. Call it before the import.
 
-    Jupyter and Colab set MPLBACKEND to one that other environments lack, and importing Matplotlib then fails.
+    Jupyter and Colab set MPLBACKEND to a backend that other environments lack, where the import then fails.
     """
     os.environ["MPLBACKEND"] = "agg"
 
 
 def set_up() -> None:
-    """For entry points that read photographs and compute with PyTorch."""
+    """Configure an entry point that reads photographs and computes with PyTorch."""
     set_up_images()
     set_up_torch()

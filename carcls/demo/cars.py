@@ -36,7 +36,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Make:
-    """A make's family look, laid over every body type.
+    """The common look of a make, applied to every body type.
 
     Lamps and grille are outlines (t, v): t runs from 0 in the middle of the front to 1 at its corner
     and on along the car's side, v from 0 at the lower edge of the bumper to 1 at the bonnet.
@@ -68,9 +68,9 @@ class CarModel:
 
 
 class Part(NamedTuple):
-    """A polygon of the car: rows of `Car.points`, how it is painted, and whether it has a back.
+    """A polygon of the car: rows of `Car.points`, how it is painted, and whether it is one-sided.
 
-    A one-sided part shows only where its corners run clockwise in the picture.
+    A one-sided part is visible only if its corners run clockwise in the picture.
     """
 
     rows: slice
@@ -80,10 +80,10 @@ class Part(NamedTuple):
 
 
 class Car:
-    """The parts of a model in the order in which they are painted, far ones first.
+    """The parts of a model in the order in which they are painted, distant ones first.
 
-    `points`, float64 of shape (n, 3), holds the corners of all parts, `hubs` of the same shape the point
-    that a corner turns around with its wheel (nan where it does not turn).
+    `points`, float64 of shape (n, 3), has the corners of all parts. `hubs`, of the same shape, has the point
+    around which a corner turns with its wheel (nan if it does not turn).
     """
 
     def __init__(self, model: CarModel):
@@ -156,7 +156,7 @@ class Car:
         return z0 + (np.clip(x, x1, x0) - x0) * (z1 - z0) / (x1 - x0)
 
     def _ceiling(self, x):
-        """Height below which a side window stays inside its frame."""
+        """The largest height of a side window inside its frame."""
         return np.interp(-x, -self.cabin[:, 0], self.cabin[:, 1]) - 0.06
 
     def _wheels(self, y: float) -> None:
@@ -177,11 +177,11 @@ class Car:
                 self._add("rim", hub + 0.19 * radius * circle, 0.8)
 
     def _shell(self) -> None:
-        """What runs across the car: bumpers, bonnet, roof, boot, windscreen and rear window."""
+        """The parts across the car: bumpers, bonnet, roof, boot, windscreen and rear window."""
         for curve in (self.front, self.rear[::-1], self.cabin):
             for i, (start, stop) in enumerate(zip(curve, curve[1:], strict=False)):
                 run, rise = stop - start
-                # Each sheet reaches under the next one, so that no seam shows between them.
+                # each sheet reaches under the next, so that no seam is visible
                 far = curve[min(i + 2, len(curve) - 1)]
                 sheet = self._across(start, far, 1)
                 at_rear = curve is not self.cabin and start[0] < 0
@@ -265,12 +265,12 @@ def polar(angles: np.ndarray, radius) -> np.ndarray:
 
 
 def rectangle(half: float, low: float, high: float) -> np.ndarray:
-    """An outline (t, v) with corners in its middle too, so that it follows the curve of the front."""
+    """An outline (t, v), with corners in its middle to follow the curve of the front."""
     return np.array([(-half, low), (0, low), (half, low), (half, high), (0, high), (-half, high)])
 
 
 def both(half: np.ndarray) -> np.ndarray:
-    """The whole outline of its right half."""
+    """The whole outline from its right half."""
     return np.concatenate([half, half[::-1] * [-1, 1]])
 
 

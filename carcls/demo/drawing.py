@@ -1,6 +1,6 @@
-"""Photograph-like pictures of the demo cars: a place, a camera, light, and a car painted part by part.
+"""Pictures of the demo cars that resemble photographs: a place, a camera, light, and a car painted in parts.
 
-On the picture x points right and y down, in pixels; colours are RGB from 0 to 255.
+In a picture, x points right and y down, in pixels; colours are RGB from 0 to 255.
 """
 
 from typing import NamedTuple
@@ -155,7 +155,7 @@ def marking(rng: np.random.Generator, image: np.ndarray, row: int) -> None:
 
 
 class Paints:
-    """The colours of one car in one place's light."""
+    """The colours of one car in the light of one place."""
 
     def __init__(self, rng: np.random.Generator, sky: np.ndarray):
         self.sky = sky
@@ -174,7 +174,7 @@ class Paints:
         }
 
     def tint(self, light: float) -> np.ndarray:
-        """The body's colour under more or less light; not clipped, as OpenCV clips."""
+        """The colour of the body under more or less light. OpenCV clips it."""
         return self.body * light + 18 * (light - 0.6)
 
     def apply(self, image: np.ndarray, polygon: np.ndarray, finish: str, value: float) -> None:
@@ -208,7 +208,7 @@ class Paints:
 
 
 def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: float) -> np.ndarray:
-    """The picture with the dark of the underbody and the shadow that the car throws."""
+    """The picture with the shadow of the car and the darkness under it."""
     corners = np.array([(1, 1, 0), (1, -1, 0), (-1, -1, 0), (-1, 1, 0)]) * [length / 2, HALF_WIDTH, 0] * 0.96
     mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
     thrown = camera.project(corners + [*rng.uniform(-0.5, 0.5, 2), 0])
@@ -220,7 +220,7 @@ def shadow(rng: np.random.Generator, image: np.ndarray, camera: Camera, length: 
 
 
 def paint_car(rng: np.random.Generator, image: np.ndarray, car: Car, camera: Camera, sky: np.ndarray) -> None:
-    """Paint the car's parts onto the picture, its wheels turned by chance."""
+    """Paint the parts of the car onto the picture, with randomly turned wheels."""
     paints = Paints(rng, sky)
     turn = rng.uniform(0, 2 * np.pi)
     x, _, z = (car.points - car.hubs).T
@@ -261,7 +261,7 @@ def develop(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def draw(model: CarModel, rng: np.random.Generator) -> np.ndarray:
     """One picture of the car, uint8 RGB of shape (HEIGHT, WIDTH, 3).
 
-    Place, colour, viewpoint and light are drawn from `rng`; the shape is the model's alone.
+    `rng` determines place, colour, viewpoint and light; the shape depends only on the model.
     """
     car = car_of(model)
     camera = aim(rng, car)

@@ -1,9 +1,9 @@
-"""The demo data set: car-like pictures drawn by our own code, so that the pipeline runs with no download.
+"""The demo data set: drawn cars, with which the pipeline runs without a download.
 
-A class is a body type with the look of a make, as 'Velora Linea Sedan 2012'. Classes share colours, places,
-viewpoints and light and differ in shape alone: the body type gives the roof line, the make gives lamps,
-grille, bonnet, windows and wheels. `TARGET` is what the study classifies; `SOURCE`, of other makes, is
-what a backbone is pretrained on, as ImageNet is for the paper.
+A class is a body type with the look of a make, such as 'Velora Linea Sedan 2012'. Classes share colours,
+places, viewpoints and light, and differ only in shape. The body type determines the roof line, the make the
+lamps, grille, bonnet, windows and wheels. The study classifies the models in `TARGET`. Backbones are
+pretrained on the models in `SOURCE`, of other makes, which take the place of ImageNet.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,13 +49,13 @@ BODIES = {
 
 
 def oval(t: float, v: float, width: float, height: float) -> tuple[tuple[float, float], ...]:
-    """A lamp's outline around (t, v)."""
+    """The outline of a lamp around (t, v)."""
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     return tuple((t + width * np.cos(a), v + height * np.sin(a)) for a in angles)
 
 
 def box(t0: float, t1: float, v0: float, v1: float) -> tuple[tuple[float, float], ...]:
-    """A lamp's outline from t0 to t1 and from v0 to v1, with corners halfway so that it follows the curve."""
+    """The outline of a lamp from t0 to t1 and v0 to v1, with corners halfway to follow the curve."""
     return ((t0, v0), ((t0 + t1) / 2, v0), (t1, v0), (t1, v1), ((t0 + t1) / 2, v1), (t0, v1))
 
 
@@ -116,7 +116,7 @@ SOURCE_MAKES = (
 
 
 def lineup(makes: tuple[Make, ...], names: str) -> tuple[CarModel, ...]:
-    """The models of a table whose lines are 'Make Model Type Year', sorted by name."""
+    """The models in a table with lines 'Make Model Type Year', sorted by name."""
     by_name = {make.name: make for make in makes}
     lines = sorted(line.strip() for line in names.strip().splitlines())
     parts = [line.split() for line in lines]
@@ -181,7 +181,7 @@ def source(seed: int, train: int, test: int) -> Source:
 def photographs(models: Iterable[CarModel], seed: int, train: int, test: int) -> Iterator[Photograph]:
     """`train` + `test` JPEG pictures of each model, in order of name.
 
-    A picture depends on seed, class, split and number alone: more classes or pictures change no other.
+    A picture depends only on seed, class, split and number: more classes or pictures change no other.
     """
     models = sorted(models, key=lambda model: model.name)
     for split, count in (("test", test), ("train", train)):

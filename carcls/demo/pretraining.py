@@ -1,4 +1,4 @@
-"""Backbones pretrained on drawn cars of other makes than the demo's own, as ImageNet's are for the paper."""
+"""Backbones pretrained on drawn cars of other makes than the demo's; the paper uses those of ImageNet."""
 
 import logging
 from pathlib import Path
@@ -19,11 +19,11 @@ from carcls.params import Params, Pretrain
 
 log = logging.getLogger(__name__)
 
-KEPT = ".carcls"  # below the root: what all architectures share
-CODE = ("base", "imageset", "learning", "demo")  # packages that decide what is drawn and learned
+KEPT = ".carcls"  # folder below the root, for files that all architectures share
+CODE = ("base", "imageset", "learning", "demo")  # packages that determine the drawings and the training
 EVERY = 3  # the whole network is trained on every third image
-# Scale of the last BatchNorm of a block that is added alone to a layer. Blocks that start as identities stay
-# close to them: removing them from the trained network costs no F1 (docs/log.md).
+# Scale of the last BatchNorm if one block is added to a layer. Blocks that start as identities learn little:
+# removing them from the trained network costs no F1 (docs/log.md).
 SCALE = 0.7
 
 
@@ -41,7 +41,7 @@ def pretrain(params: Params, root: Path, arch: str) -> dict[str, Tensor]:
     recipe = _pretraining(params, settings.shallow_epochs)
     key = checkpoint_key((str(shallow), recipe, settings, params.data.image_size), packages=CODE)
     for epoch in fit(shallow, train, val, recipe, checkpoint=Checkpoint("shallow", key, root / KEPT)):
-        log.info("pretraining one block a layer, %s", epoch)
+        log.info("pretraining with one block per layer, %s", epoch)
     model.load_state_dict(shallow.state_dict(), strict=False)
     for layer in model.children():
         if isinstance(layer, nn.Sequential):
@@ -74,16 +74,16 @@ def _pretraining(params: Params, epochs: int) -> Recipe:
 
 
 def _scale_down(blocks: nn.Sequential) -> None:
-    """Scale residual blocks so that all of them together disturb a trained network as one at SCALE does."""
+    """Scale residual blocks so that together they disturb a trained network as much as one block at SCALE."""
     for block in blocks:
         *_, last = (module for module in block.modules() if isinstance(module, nn.BatchNorm2d))
         nn.init.constant_(last.weight, SCALE / len(blocks) ** 0.5)
 
 
 def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
-    """A ResNet with one block a layer, of the kind and width that `whole` has more of.
+    """A ResNet with one block per layer, of the same type and width as the blocks of `whole`.
 
-    Its tensors have the names and shapes of `whole`'s; its weights are drawn from `seed` alone.
+    Its tensors have the names and shapes of those in `whole`. Its weights depend only on `seed`.
     """
     assert isinstance(whole, ResNet)
     with fork_seed(seed, "weights", "shallow"):
@@ -98,9 +98,9 @@ def build_shallow(whole: nn.Module, classes: int, *, seed: int) -> nn.Module:
 
 
 def pretraining_sets(settings: Pretrain, image_size: int, folder: Path) -> tuple[ImageSet, ImageSet, int]:
-    """The source task of `weights: demo`: train and val images and the number of classes.
+    """The images for `weights: demo`: training and validation images, and the number of classes.
 
-    A tenth of the images, at least one of each class, is for validation. They are kept in `folder`.
+    A tenth of the images, at least one of each class, is for validation. They are stored in `folder`.
     """
     kept = Checkpoint("drawn", checkpoint_key((settings, image_size), packages=CODE), folder)
     tensors = kept.load()

@@ -1,6 +1,6 @@
-"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5); beside it PGD, and noise.
+"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5), PGD and noise.
 
-All move each pixel value of [0, 1] by at most epsilon.
+All of them change each pixel value in [0, 1] by at most epsilon.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def attack(
 ) -> dict[float, Tensor]:
     """Logits (float32, (n, classes), CPU) of all `images` attacked with each epsilon.
 
-    One forward and backward pass a batch gives the direction, and what is answered at 0; then it is one
-    forward pass for each other epsilon.
+    One forward and backward pass per batch gives the gradient and the logits for epsilon 0. Each other
+    epsilon takes one forward pass.
     """
     model.eval().requires_grad_(False).to(device)
     logits: dict[float, list[Tensor]] = {epsilon: [] for epsilon in epsilons}
@@ -44,9 +44,9 @@ def attack(
 
 
 def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.device, seed: int) -> Tensor:
-    """Logits of all `images` (float32, (n, classes), CPU), each value moved by +-`epsilon` as a coin falls.
+    """Logits of all `images` (float32, (n, classes), CPU) with +-`epsilon` added to each pixel value.
 
-    What is left of FGSM without its gradient: the control that an attack is held against.
+    The signs are random. This is the control for FGSM, which uses the signs of the gradient.
     """
     model.eval().to(device)
     logits = []
@@ -60,11 +60,11 @@ def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.devi
 def pgd(
     model: nn.Module, images: ImageSet, epsilon: float, settings: Attack, device: torch.device, seed: int
 ) -> Tensor:
-    """Logits of all `images` (float32, (n, classes), CPU) attacked by projected gradient descent.
+    """Logits of all `images` (float32, (n, classes), CPU) after projected gradient descent.
 
-    From a random place within `epsilon`, `settings.steps` steps of `settings.step_size` along the sign of
-    the gradient, each brought back within `epsilon` (Madry et al. 2018). Of `settings.restarts` tries it is,
-    image by image, the one that leaves the right class farthest behind another.
+    From a random point within `epsilon`, PGD takes `settings.steps` steps of `settings.step_size` along the
+    sign of the gradient, and projects each to within `epsilon` (Madry et al. 2018). The logits of an image
+    are those of the strongest of `settings.restarts` runs.
     """
     model.eval().requires_grad_(False).to(device)
     logits = []
@@ -72,7 +72,7 @@ def pgd(
     with tqdm(total=len(images), desc="PGD", unit="img", leave=False, disable=None) as bar:
         for place, (pixels, labels) in loader:
             pixels = pixels.float() / 255
-            tries = []
+            runs = []
             for restart in range(settings.restarts):
                 start = draw(pixels.shape, seed, "pgd", restart, place).to(device)
                 adversarial = descend(
@@ -85,17 +85,17 @@ def pgd(
                     step_size=settings.step_size,
                 )
                 with torch.inference_mode():
-                    tries.append(infer(model, adversarial))
-            logits.append(_worst(torch.stack(tries), labels).cpu())
+                    runs.append(infer(model, adversarial))
+            logits.append(_strongest(torch.stack(runs), labels).cpu())
             bar.update(len(labels))
     return torch.cat(logits)
 
 
-def _worst(tries: Tensor, labels: Tensor) -> Tensor:
-    """Of logits (tries, n, classes) those (n, classes) with the largest lead of another over `labels`."""
-    right = torch.nn.functional.one_hot(labels, tries.shape[2]).bool()
-    lead = tries.masked_fill(right, -torch.inf).amax(2) - tries.masked_fill(~right, -torch.inf).amax(2)
-    return tries[lead.argmax(0), torch.arange(len(labels), device=labels.device)]
+def _strongest(runs: Tensor, labels: Tensor) -> Tensor:
+    """The logits (n, classes) of the run with the largest lead of a wrong class, from (runs, n, classes)."""
+    correct = torch.nn.functional.one_hot(labels, runs.shape[2]).bool()
+    lead = runs.masked_fill(correct, -torch.inf).amax(2) - runs.masked_fill(~correct, -torch.inf).amax(2)
+    return runs[lead.argmax(0), torch.arange(len(labels), device=labels.device)]
 
 
 def answers(
@@ -106,31 +106,33 @@ def answers(
     device: torch.device,
     seed: int,
 ) -> dict[str, Tensor]:
-    """Logits of `images` by attack, beside FGSM: noise, and what has steps in `settings`."""
-    found = {"noise": noise(model, images, epsilon, device, seed)}
+    """Logits of `images` by attack, except FGSM: noise, and PGD and APGD if `settings` gives them steps."""
+    logits = {"noise": noise(model, images, epsilon, device, seed)}
     if settings.steps:
-        found["pgd"] = pgd(model, images, epsilon, settings, device, seed)
+        logits["pgd"] = pgd(model, images, epsilon, settings, device, seed)
     if settings.apgd_steps:
-        found["apgd"] = apgd(model, images, epsilon, settings.apgd_steps, device, seed)
-    return found
+        logits["apgd"] = apgd(model, images, epsilon, settings.apgd_steps, device, seed)
+    return logits
 
 
 def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":
-    """Columns epsilon, f1, accuracy, top5, entropy, entropy_std, loss: a row for each attack of `attack`."""
+    """Columns epsilon, f1, accuracy, top5, entropy, entropy_std, loss: one row per epsilon of `attack`."""
     import pandas as pd
 
     return pd.DataFrame([{"epsilon": epsilon, **scores(parts, labels)} for epsilon, parts in logits.items()])
 
 
 def pick(logits: Tensor, labels: Tensor, count: int) -> list[int]:
-    """Places of up to `count` images for Figure 5, which stand for the whole: surest first, right answers at
-    even quantiles of their confidence, in the middle of `count` equal parts. Of none, the first images.
+    """Indices of up to `count` representative images for Figure 5, sorted by falling confidence.
+
+    The correctly classified images are sorted by confidence and cut into `count` equal parts; the middle of
+    each part is taken. If none is classified correctly, the first images are taken.
     """
     confidence, predicted = logits.softmax(1).max(1)
-    right = (predicted == labels).nonzero()[:, 0]
-    if not len(right):
+    correct = (predicted == labels).nonzero()[:, 0]
+    if not len(correct):
         return list(range(min(count, len(labels))))
-    ranked = right[confidence[right].argsort(descending=True, stable=True)]
+    ranked = correct[confidence[correct].argsort(descending=True, stable=True)]
     shown = min(count, len(ranked))
     return [int(ranked[(2 * part + 1) * len(ranked) // (2 * shown)]) for part in range(shown)]
 
@@ -144,7 +146,7 @@ def examples(
     epsilon: float,
     device: torch.device,
 ) -> list[Example]:
-    """Figure 5's rows for the images at `places`; `names` are theirs, `classes` those of the model."""
+    """The rows of Figure 5 for the images at `places`, called `names`. `classes` are those of the model."""
     model.eval().requires_grad_(False).to(device)
     labels = images.labels[torch.as_tensor(places)]
     pixels = images.read(places).to(device).float() / 255
@@ -168,10 +170,10 @@ def example(
     before: Tensor,
     after: Tensor,
 ) -> Example:
-    """Figure 5's row for one image of the class at `label`.
+    """The row of Figure 5 for one image of the class with index `label`.
 
-    `pixels` and `adversarial` are float32 in [0, 1], `sign` is that of what was added, all of them (3, h, w);
-    `before` and `after` are probabilities (classes,).
+    `pixels` and `adversarial`: float32 in [0, 1]; `sign`: the sign of the perturbation; (3, h, w) each.
+    `before` and `after`: probabilities, (classes,).
     """
     top = before.topk(min(3, len(classes))).indices
     order = after.argsort(descending=True, stable=True)

@@ -22,10 +22,10 @@ def attack_image(
     target: int | None,
     seed: int,
 ) -> AttackResult:
-    """Attack `pixels` of the class `label`, towards the class `target`.
+    """Attack the image `pixels`, towards the class `target` or, if that is None, away from the class `label`.
 
-    `pixels`: float32 in [0, 1] of shape (1, 3, height, width).
-    Raises InputError when a probability is not finite.
+    `pixels`: float32 in [0, 1] of shape (1, 3, height, width). Raises InputError if a probability is not
+    finite.
     """
     model.eval().requires_grad_(False)
     moved, sign = _move(model, pixels, label, spec, target, seed)
@@ -45,7 +45,7 @@ def attack_image(
 def _move(
     model: nn.Module, pixels: Tensor, label: int, spec: AttackSpec, target: int | None, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """`pixels` attacked, and the sign of what was added."""
+    """The attacked `pixels` and the sign of the perturbation."""
     epsilon = spec.epsilon
     if spec.kind == "noise":
         sign = draw(pixels.shape, seed, "noise").sign().to(pixels.device)
@@ -62,7 +62,7 @@ def _move(
         draw(pixels.shape, seed, "pgd").to(pixels.device),
         epsilon=epsilon,
         steps=spec.steps,
-        step_size=2.5 * epsilon / spec.steps,  # from any start to any end (Madry et al. 2018)
+        step_size=2.5 * epsilon / spec.steps,  # can cross the whole range (Madry et al. 2018)
         targeted=targeted,
     )
     return moved, (moved - pixels).sign()

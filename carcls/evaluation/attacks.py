@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AttackKind:
-    """One attack, or the control that it is compared with."""
+    """An attack, or the control with which attacks are compared."""
 
     title: str  # in tables and figures
     file: str  # in plots/fgsm: the predictions on the attacked test images
-    description: str = ""  # on the page; without one it attacks image sets only
-    stops_early: bool = False  # at the first wrong answer, so that the confidence of that answer says nothing
+    description: str = ""  # on the page; "": it attacks only image sets
+    stops_early: bool = False  # at the first wrong prediction, so that its confidence has no meaning
 
 
 ATTACKS = {
-    "noise": AttackKind("Noise", "noise_predictions.csv", "up or down as a coin falls"),
+    "noise": AttackKind("Noise", "noise_predictions.csv", "random signs"),
     "fgsm": AttackKind("FGSM", "predictions.csv", "one step along the gradient"),
     "pgd": AttackKind("PGD", "pgd_predictions.csv", "many small steps"),
     "apgd": AttackKind("APGD", "apgd_predictions.csv", stops_early=True),

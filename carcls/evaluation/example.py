@@ -1,4 +1,4 @@
-"""An attacked image with the answers to it: what the attack gives and what figures, tables and page show."""
+"""An attacked image and its predictions: the result of an attack, shown by figures, tables and the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 
 from carcls.errors import InputError
 
-if TYPE_CHECKING:  # the page shows an example without a table
+if TYPE_CHECKING:  # the page needs no pandas to show an example
     import pandas as pd
 
 
-STEPS = 10  # of PGD, where no other number is asked for
+STEPS = 10  # of PGD, by default
 
 
 @dataclass(frozen=True)
@@ -32,37 +32,37 @@ class Example:
 
 @dataclass(frozen=True)
 class AttackSpec:
-    """What is done to a picture. Raises InputError for what cannot be done."""
+    """How an image is attacked. Raises InputError for invalid values."""
 
     kind: str  # one of attacks.ON_ONE_IMAGE
-    epsilon: float  # how far each value of [0, 1] may move
+    epsilon: float  # the largest change of a pixel value in [0, 1]
     steps: int = STEPS  # of PGD
-    target: str | None = None  # the class to be answered; None: any but the answer
+    target: str | None = None  # the class to move towards; None: away from the prediction
 
     def __post_init__(self) -> None:
-        # the page gives what stands in its boxes, which can be nothing
+        # the page passes the content of its boxes, which is None if they are empty
         if not isinstance(self.epsilon, int | float) or not 0 <= self.epsilon <= 1:
-            raise InputError(f"Epsilon is {self.epsilon}: it takes a number from 0 to 1.")
+            raise InputError(f"Epsilon must be a number from 0 to 1, not {self.epsilon}.")
         if self.kind == "pgd" and (not isinstance(self.steps, int) or self.steps < 1):
-            raise InputError(f"The number of PGD's steps is {self.steps}: it takes a whole one from 1 on.")
+            raise InputError(f"The number of PGD steps must be a positive integer, not {self.steps}.")
         if self.kind == "noise" and self.target is not None:
-            raise InputError("Noise goes nowhere, so it has no target: FGSM and PGD have.")
+            raise InputError("Noise cannot have a target: choose FGSM or PGD, or no target.")
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """A picture attacked, and the answers to it.
+    """An attacked image and its predictions.
 
-    In `row`, `after` answers `adversarial` itself: rounded to 8 bits, as a screen and a file have it.
+    `row.after` is the prediction on `row.adversarial`, which is rounded to 8 bits, as in a file.
     """
 
     row: Example
-    unrounded: tuple[str, float]  # the first class before that rounding
-    target: tuple[str, float, float] | None  # the class aimed at, its probability before and in `after`
+    unrounded: tuple[str, float]  # the predicted class and its probability before rounding
+    target: tuple[str, float, float] | None  # the target class and its probability before and after
 
 
 def example_rows(examples: Sequence[Example]) -> "pd.DataFrame":
-    """The numbers of Figure 5: for each example its top classes before and after, and where those went."""
+    """The numbers of Figure 5: the top classes of each example before and after, and their new ranks."""
     import pandas as pd
 
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Where a model looks: Grad-CAM (Selvaraju et al. 2017), computed by captum."""
+"""Heat maps of where a model looks, by Grad-CAM (Selvaraju et al. 2017) as captum computes it."""
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,8 @@ def heat(model: nn.Module, images: Tensor, answers: Tensor, device: torch.device
     `answers` (int64, (n,)) are the classes. Returns float32 of shape (n, h / s, w / s), rounded up, on the
     CPU, where s is the stride of `layer`. The maximum of each map is 1; a map is 0 where nothing contributes.
     """
-    from captum.attr import (
-        LayerGradCam,
-    )  # imports Matplotlib, which predictions without heat maps do not need
+    # imported late, because captum imports Matplotlib, which predictions without heat maps do not need
+    from captum.attr import LayerGradCam
 
     model.eval().requires_grad_(False).to(device)
     gradcam = LayerGradCam(model, getattr(model, layer(min(images.shape[2:]))))

@@ -26,6 +26,6 @@ def table(names: Sequence[str], maps: np.ndarray, layer: str) -> pd.DataFrame:
 
 
 def read(row: dict) -> np.ndarray:
-    """A row of `table` as its map again: float32 (h, w) in [0, 1]."""
+    """The map in a row of `table`: float32 (h, w) in [0, 1]."""
     levels = np.array(row["levels"].split(), np.float32)
     return levels.reshape(row["height"], row["width"]) / LEVELS

@@ -1,4 +1,4 @@
-"""What a model answers (logits), and apart from it how good the answers are (scores)."""
+"""The predictions of a model as logits, and the scores of these predictions."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,17 +13,17 @@ from carcls.errors import InputError
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import infer
 
-# pandas is imported where there is a table to make: a prediction does without
+# functions that return a table import pandas, because prediction does without it
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def predict(model: nn.Module, images: ImageSet, device: torch.device, name: object = "The model") -> Tensor:
-    """Logits of all `images` by `model`, in evaluation mode and float32: (n, classes) on the CPU.
+    """Logits of all `images` by `model` in evaluation mode: float32, (n, classes), CPU.
 
-    Raises InputError, naming the model by `name`, when a probability is not finite.
+    Raises InputError, which names the model `name`, if a probability is not finite.
     """
-    model.eval().to(device)  # not in inference mode: weights that came to a device in it have no gradient
+    model.eval().to(device)  # before inference mode, because weights moved within it cannot have gradients
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
         logits = torch.cat([infer(model, pixels).cpu() for pixels, _ in loader])
@@ -32,7 +32,7 @@ def predict(model: nn.Module, images: ImageSet, device: torch.device, name: obje
 
 
 def check_finite(logits: Tensor, name: object = "The model") -> None:
-    """Raise InputError when a probability of `logits` (n, classes) by the model `name` is not finite."""
+    """Raise InputError if a probability of `logits` (n, classes) by the model `name` is not finite."""
     if not logits.log_softmax(1).isfinite().all():
         raise InputError(
             f"{name} gives probabilities that are not finite numbers: its weights are damaged or its "
@@ -49,7 +49,7 @@ def entropy(logits: Tensor) -> Tensor:
 def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Macro F1, accuracy, top-5 accuracy, entropy mean and standard deviation, cross-entropy.
 
-    `logits` is float32 of shape (n, classes), `labels` int64 of shape (n,). Raises InputError when a
+    `logits` is float32 of shape (n, classes), `labels` int64 of shape (n,). Raises InputError if a
     probability is not finite.
     """
     check_finite(logits)
@@ -66,16 +66,16 @@ def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
-    """Columns class, precision, recall, f1, support: a row a class, in order of label."""
+    """Columns class, precision, recall, f1, support: one row per class, in order of label."""
     import pandas as pd
 
     counts = scoring.counts(logits.argmax(1), labels, len(classes))
-    support, called, hits = counts
+    support, predicted, correct = counts
     return pd.DataFrame(
         {
             "class": list(classes),
-            "precision": scoring.share(hits, called),
-            "recall": scoring.share(hits, support),
+            "precision": scoring.share(correct, predicted),
+            "recall": scoring.share(correct, support),
             "f1": scoring.f1(*counts),
             "support": support,
         }
@@ -83,7 +83,7 @@ def per_class(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.Dat
 
 
 def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.DataFrame":
-    """Columns actual, predicted, count: a row for each pair of classes that occurs, in order of label."""
+    """Columns actual, predicted, count: one row per pair of classes that occurs, in order of label."""
     import pandas as pd
 
     pairs, counts = np.unique(labels * len(classes) + logits.argmax(1), return_counts=True)
@@ -95,7 +95,7 @@ def confusion(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> "pd.Dat
 def predictions(
     logits: Tensor, labels: Tensor, names: Sequence[str], classes: Sequence[str]
 ) -> "pd.DataFrame":
-    """Columns name, actual, predicted, confidence, entropy: a row an image, in the order of `names`.
+    """Columns name, actual, predicted, confidence, entropy: one row per image, in the order of `names`.
 
     The confidence is the softmax of the predicted class, the entropy is in nats; both are float32.
     """

@@ -1,15 +1,15 @@
-"""Which test images a report shows, chosen from the answers to them.
+"""The test images that the report shows, selected by their predictions.
 
-Answers are the rows of plots/test/predictions.csv (`scores.predictions`), scores those of per_class.csv.
+`answers` are rows of plots/test/predictions.csv (see `scores.predictions`), `scores` rows of per_class.csv.
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-SHOWN = 24  # classes that are shown by a picture
-WORST = 6  # classes of the lowest F1 shown
-MISREAD = 3  # wrong answers shown of each
+SHOWN = 24  # classes of which an image is shown
+WORST = 6  # classes shown for their low F1
+MISREAD = 3  # misclassified images shown of each of them
 
 
 def spread(classes: Sequence[str]) -> list[str]:
@@ -24,13 +24,13 @@ def worst(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def misread(answers: pd.DataFrame, class_name: str) -> pd.DataFrame:
-    """The surest wrong answers to images of a class, MISREAD at most."""
+    """The most confident wrong predictions on images of a class, at most MISREAD."""
     wrong = answers[(answers.actual == class_name) & (answers.actual != answers.predicted)]
     return wrong.sort_values(["confidence", "name"], ascending=[False, True]).head(MISREAD)
 
 
 def typical(answers: pd.DataFrame) -> pd.DataFrame:
-    """A right answer a class, the one in the middle by confidence; of at most SHOWN classes."""
+    """For at most SHOWN classes, the correctly classified image of median confidence."""
     right = answers[answers.actual == answers.predicted].sort_values(["confidence", "name"])
     groups = dict(iter(right.groupby("actual")))
     rows = [groups[name].iloc[len(groups[name]) // 2] for name in spread(sorted(groups))] if groups else []
@@ -38,7 +38,7 @@ def typical(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def looked_at(answers: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """Names of the images whose heat map is shown: the `typical`, and `misread` ones of the `worst`."""
+    """Names of the images whose heat map is shown: `typical`, and `misread` of the `worst` classes."""
     names = [*typical(answers)["name"]]
     for class_name in worst(scores)["class"]:
         names += misread(answers, class_name)["name"].to_list()

@@ -1,7 +1,7 @@
-"""Image sets on disk: one uncompressed tar and one csv beside it that says what and where each image is.
+"""Image sets on disk: one uncompressed tar, and beside it one csv with the labels and places of the images.
 
-One file instead of a folder of 100,000: DVC spends its time per file. Any tar tool opens the archive; a
-reader that has the csv seeks straight to an image by `offset` and `size`.
+One tar replaces a folder of 100,000 files, because DVC needs time for each file. Any tar tool opens it. With
+the `offset` and `size` in the csv, a reader seeks directly to an image.
 """
 
 import csv
@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from carcls.errors import InputError
 from carcls.files import UnixLines, naming, replacing
 
-if TYPE_CHECKING:  # a prediction and a training read no table
+if TYPE_CHECKING:  # prediction and training do without pandas
     import pandas as pd
 
-NUMBERS = ("label", "offset", "size")  # columns; the others are text: a class may be called NA or 1
+NUMBERS = (
+    "label",
+    "offset",
+    "size",
+)  # columns of integers; the others are text, because a class may be called NA or 1
 
 
 class ArchiveWriter:
-    """Appends images to an open tar and their rows to its open csv; keeps neither. Made by `create`."""
+    """Appends images to an open tar and their rows to its open csv. `create` creates and closes both."""
 
     def __init__(self, tar: BinaryIO, index: TextIO, columns: Sequence[str]) -> None:
         self._tar = tar
@@ -31,9 +35,9 @@ class ArchiveWriter:
         self._last = ""
 
     def add(self, name: str, data: bytes, **values) -> None:
-        """Append one image. Names arrive in increasing order, so that equal sets are equal bytes.
+        """Append one image. Names must increase, so that equal sets have equal bytes.
 
-        `values` are the row's other columns. Raises ValueError when `name` is out of order or a column is
+        `values` are the other columns of the row. Raises ValueError if `name` is out of order or a column is
         missing or unknown.
         """
         if name <= self._last:
@@ -52,56 +56,56 @@ class ArchiveWriter:
 
 @contextmanager
 def create(tar: Path, columns: Sequence[str]) -> Iterator[ArchiveWriter]:
-    """Write the image set `tar` and the csv of the same name; both appear together, when the block ends well.
+    """Write the image set `tar` and the csv of the same name. Both appear together if the block succeeds.
 
     `columns` are the csv's columns between `name` and `offset`, `size`.
     """
     with replacing(tar, tar.with_suffix(".csv")) as [tar_part, csv_part]:
         with open(tar_part, "wb") as file, open(csv_part, "w", encoding="utf-8", newline="") as index:
             yield ArchiveWriter(file, index, columns)
-            file.write(bytes(2 * tarfile.BLOCKSIZE))  # how a tar ends
+            file.write(bytes(2 * tarfile.BLOCKSIZE))  # marks the end of a tar
 
 
 def read_columns(tar: Path) -> dict[str, list]:
-    """The csv beside `tar` by column, a value an image: integers in NUMBERS, text in all others.
+    """The columns of the csv beside `tar`, with one value per image: int in NUMBERS, otherwise str.
 
-    Raises InputError when it is missing.
+    Raises InputError if it is missing.
     """
     path = tar.with_suffix(".csv")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
+        raise InputError(f"{path} is missing: run `dvc repro` to create it.") from None
     values = zip(*rows, strict=True) if rows else ((),) * len(header)
     columns = {name: list(column) for name, column in zip(header, values, strict=True)}
     return columns | {name: [int(value) for value in columns[name]] for name in NUMBERS if name in columns}
 
 
 def read_index(tar: Path) -> "pd.DataFrame":
-    """What `read_columns` reads as a table, one row an image. Raises InputError as it does."""
+    """The result of `read_columns` as a table with one row per image. Raises InputError like it."""
     import pandas as pd
 
     return pd.DataFrame(read_columns(tar))
 
 
 class ArchiveReader:
-    """Reads images of `tar` by their place in it; one object serves several threads and forked processes."""
+    """Reads images of `tar` by their place in it. Threads and forked processes may share one object."""
 
     def __init__(self, tar: Path) -> None:
         self.path = tar
         try:
             self._descriptor = os.open(tar, os.O_RDONLY)
         except FileNotFoundError:
-            raise InputError(f"{tar} is missing; `dvc repro` makes it.") from None
+            raise InputError(f"{tar} is missing: run `dvc repro` to create it.") from None
 
     def read(self, offset: int, size: int) -> bytes:
-        """The `size` bytes at `offset`. Raises InputError when the archive ends before them."""
+        """The `size` bytes at `offset`. Raises InputError if the archive ends before them."""
         with naming(self.path):
-            data = os.pread(self._descriptor, size, offset)  # pread has no file position to share
+            data = os.pread(self._descriptor, size, offset)  # unlike read, pread uses no shared file position
         if len(data) != size:
             raise InputError(
-                f"{self.path} is shorter than its csv says; `dvc repro -f` of its stage makes it anew."
+                f"{self.path} is shorter than its csv says: run its stage again with `dvc repro -f STAGE`."
             )
         return data
 

@@ -30,16 +30,8 @@ OTHER_SUFFIXES = {
 }
 HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
 SUFFIXES = frozenset(JPEG_SUFFIXES | OTHER_SUFFIXES)  # readable without the extra heic
-FORMATS: tuple[str, ...] = (
-    "PNG",
-    "WEBP",
-    "BMP",
-    "DIB",
-    "GIF",
-    "TIFF",
-    "AVIF",
-    "PPM",
-)  # names of Pillow; JPEG is decoded without Pillow
+# Pillow's names; JPEG is decoded without Pillow
+FORMATS: tuple[str, ...] = ("PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "PPM")
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -75,10 +67,10 @@ def decode(data: bytes, name: str) -> np.ndarray:
         if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
             _register_heic()
             formats += ("HEIF",)
-        with Image.open(io.BytesIO(_without_notes(data)), formats=formats) as image:
+        with Image.open(io.BytesIO(_without_comments(data)), formats=formats) as image:
             _check_size(image.width, image.height)
             _add_xmp_orientation(image, data)
-            return _turned(np.asarray(_rgb(image)), image)
+            return _upright(np.asarray(_rgb(image)), image)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except UnidentifiedImageError:
@@ -108,15 +100,13 @@ def _jpeg(data: bytes) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as header:
                 _add_xmp_orientation(header, data)
-                return _turned(image, header)
+                return _upright(image, header)
         except Exception:  # the metadata is broken, but the pixels are not
             return image
-    simplejpeg.decode_jpeg(
-        data, "CMYK"
-    )  # detects damage; Pillow converts, because it knows Adobe's inversion
+    simplejpeg.decode_jpeg(data, "CMYK")  # only to detect damage: Pillow converts, knowing Adobe's inversion
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as inks:
         _add_xmp_orientation(inks, data)
-        return _turned(np.asarray(inks.convert("RGB")), inks)
+        return _upright(np.asarray(inks.convert("RGB")), inks)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -132,7 +122,7 @@ def _register_heic() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _without_notes(data: bytes) -> bytes:
+def _without_comments(data: bytes) -> bytes:
     """A PNG without comments: Pillow rejects a file with a long or damaged one."""
     if not data.startswith(PNG):
         return data
@@ -221,7 +211,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _turned(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     """`pixels` rotated and flipped according to the orientation of `image`."""
     match image.getexif().get(ORIENTATION):
         case 2:

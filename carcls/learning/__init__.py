@@ -1,16 +1,16 @@
-"""From image sets to models and their answers.
+"""Training: from image sets to models and their predictions.
 
-From the ground up: a module imports only those before it.
+From the bottom up: a module imports only those before it.
 
-    device        where tensors are computed, in which precision, from which random numbers
+    device        the device, the precision and the random numbers of PyTorch
     distributed   several processes that train one model
     loading       image sets as tensors
     winograd      3 x 3 convolutions with fewer multiplications
-    kernels       where training computes convolutions by winograd
-    model         ResNets, which of their layers are frozen, and the files they are kept in
-    perturbation  pixels moved against a model
-    checkpoint    where a killed training goes on
-    training      the loop, an epoch at a time
+    kernels       the choice of the convolutions that training computes by winograd
+    model         ResNets, their frozen layers, and model files
+    perturbation  adversarial perturbations of images
+    checkpoint    the file from which a killed training resumes
+    training      the training loop
     variant       one cell of the study: an architecture in a configuration
-    weights       pretrained backbones: where variants start
+    weights       pretrained backbones
 """

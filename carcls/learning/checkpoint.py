@@ -1,4 +1,4 @@
-"""Where a long training was when it was killed, so that it can go on from there."""
+"""Checkpoints, from which a killed training resumes."""
 
 import hashlib
 import pickle
@@ -13,9 +13,9 @@ from carcls.files import replacing
 
 
 class Checkpoint:
-    """One file that holds the state of a training after its last finished epoch.
+    """A file with the state of a training after its last completed epoch.
 
-    A state is used only by a training of the same `key`.
+    Only a training with the same `key` uses the state.
     """
 
     def __init__(self, name: str, key: str, folder: Path) -> None:
@@ -23,7 +23,7 @@ class Checkpoint:
         self.key = key
 
     def load(self) -> dict[str, Any] | None:
-        """The state last saved, on the CPU; None where there is none of the same key."""
+        """The saved state, on the CPU; None if there is none with the same key."""
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
@@ -31,12 +31,12 @@ class Checkpoint:
         return content["state"] if content.get("key") == self.key else None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep `state`: tensors, numbers, text and containers of these."""
+        """Write `state`: tensors, numbers, text and containers of these."""
         content = {"key": self.key, "state": state}
         with replacing(self.path) as [temporary], temporary.open("wb") as file:
             try:
                 torch.save(content, file)
-            except RuntimeError as error:  # of PyTorch's writer, whose context is why the file failed
+            except RuntimeError as error:  # PyTorch's writer hides the OSError in the context
                 if isinstance(error.__context__, OSError):
                     raise error.__context__ from None
                 raise
@@ -50,7 +50,7 @@ def checkpoint_key(
 ) -> str:
     """A digest of `settings` (by repr), the content of `files`, PyTorch's version and the code of `packages`.
 
-    These packages of carcls decide what a training comes to, whichever program runs it.
+    These packages of carcls determine the result of a training.
     """
     digest = hashlib.sha256(repr((settings, torch.__version__)).encode())
     root = Path(carcls.__file__).parent

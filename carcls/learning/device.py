@@ -1,4 +1,4 @@
-"""Where tensors are computed, in which precision, and from which random numbers."""
+"""The device, the precision and the random numbers of PyTorch."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +12,7 @@ from carcls.errors import InputError
 def resolve_device(name: str) -> torch.device:
     """`name` (auto, cpu, mps, cuda or cuda:N) as a device of this machine.
 
-    Raises InputError when the machine lacks it.
+    Raises InputError if the machine lacks it.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -31,26 +31,26 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """`name` (auto, bf16 or fp32) as a dtype; auto is bfloat16 where `device` multiplies it in hardware."""
+    """`name` (auto, bf16 or fp32) as a dtype; auto is bfloat16 if `device` computes it in hardware."""
     if name == "auto":
         if device.type == "cuda":
             name = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         else:
-            # PyTorch may have been told to use less than the processor has
-            told = torch.backends.cpu.get_cpu_capability() == "AVX512"
-            wide = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and told
-            name = "bf16" if wide else "fp32"
+            # ATEN_CPU_CAPABILITY may restrict PyTorch to fewer instructions than the processor has
+            enabled = torch.backends.cpu.get_cpu_capability() == "AVX512"
+            native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and enabled
+            name = "bf16" if native else "fp32"
     return torch.bfloat16 if name == "bf16" else torch.float32
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
-    """Forward passes inside compute in `precision` where PyTorch finds it safe."""
+    """A context whose forward passes compute in `precision` where PyTorch considers it safe."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
 
 
 @contextmanager
 def fork_seed(seed: int, *purpose: object) -> Iterator[None]:
-    """Draw from `derive(seed, *purpose)` inside; PyTorch's global generator is as before afterwards."""
+    """Seed PyTorch's global generator with `derive(seed, *purpose)` inside, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *purpose))
         yield

@@ -1,6 +1,6 @@
-"""Processes that train one model together: torch.distributed, or the single process that there is without it.
+"""Processes that train one model together, by torch.distributed.
 
-Every function here also works in a process that is alone, so that the training loop has one form.
+Every function also works in a single process, so that there is one training loop.
 """
 
 import logging
@@ -24,10 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 from carcls.errors import InputError
 
 T = TypeVar("T")
-# How long a process waits for the others in a collective operation. Nothing else ends the processes of a
-# machine that is cut off, which should take at most five minutes. On the other hand a process may be late by
-# what it alone does, or does more slowly: load or save a checkpoint, read images, validate, compute the
-# features of frozen layers. Four minutes is the longest that leaves time for the processes to end.
+# The time that a process waits for the others in a collective operation. Only this ends the processes of a
+# disconnected machine, which should take at most five minutes including their end. A process may be late when
+# it loads or saves a checkpoint, reads images, validates or computes the features of frozen layers.
 TIMEOUT = timedelta(minutes=4)
 LEAD = 5  # seconds that torchrun has to end this process after another process of this machine has failed
 
@@ -60,7 +59,7 @@ def launch(processes: int, module: str, *arguments: str) -> None:
 def joined(device: torch.device) -> Iterator[torch.device]:
     """Join the process group if torchrun started this process; yields the device to compute on.
 
-    Raises InputError when another process has ended or has not answered for TIMEOUT (Gloo). With NCCL,
+    Raises InputError if another process has ended or has not answered for TIMEOUT (Gloo). With NCCL,
     PyTorch's watchdog aborts the process after TIMEOUT and logs the operation that it was waiting for.
     """
     if not launched():
@@ -107,7 +106,7 @@ def rank() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and shows things."""
+    """Whether this is the process that writes files and shows progress."""
     return rank() == 0
 
 
@@ -144,8 +143,8 @@ def parallel(trained: nn.Module) -> nn.Module:
     return DistributedDataParallel(trained)
 
 
-def alone(trained: nn.Module) -> nn.Module:
-    """What `parallel` was given, with its layers as they are now: no gradient of it is averaged."""
+def unwrapped(trained: nn.Module) -> nn.Module:
+    """The module that `parallel` wraps in `trained`. Its gradients are not averaged."""
     return trained.module if isinstance(trained, DistributedDataParallel) else trained
 
 

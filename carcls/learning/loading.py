@@ -1,4 +1,4 @@
-"""Image archives as tensors: decoded once where they fit in memory, ahead of the model where they do not."""
+"""Image archives as tensors, decoded once if they fit in memory, and otherwise batch by batch in threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,20 +14,20 @@ from carcls.base.startup import cores
 from carcls.imageset.archive import ArchiveReader, read_columns
 from carcls.imageset.images import imdecode
 
-BATCH_SIZE = 64  # of every evaluation: a sum in another order could differ in its last bit
-MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features kept; a constant, so that runs compare
-THREADS = cores()  # each decodes a batch that is yet to be asked for
+BATCH_SIZE = 64  # of every evaluation; another size could change the last bit of a sum
+MEMORY_LIMIT = 4 << 30  # bytes of decoded images or features; a constant, so that runs are comparable
+THREADS = cores()  # each decodes one of the next batches
 CPU = torch.device("cpu")
 
 
 class ImageSet:
     """Images of one size with their labels.
 
-    `labels` is int64 of shape (n,); `size` the side of the square in pixels.
+    `labels`: int64 of shape (n,). `size`: the side of the square images in pixels.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        """`images`: uint8 of shape (n, 3, size, size), or what frozen layers made of such: (n, c, h, w)."""
+        """`images`: uint8 of shape (n, 3, size, size), or features of frozen layers: (n, c, h, w)."""
         self.labels = labels
         self.size = images.shape[-1]
         self._images: Tensor | None = images
@@ -36,7 +36,7 @@ class ImageSet:
         return len(self.labels)
 
     def in_turn(self, batch_size: int) -> Sequence[Tensor]:
-        """All places in batches; the last may be short."""
+        """All places in batches, in order. The last batch may be smaller."""
         return torch.arange(len(self)).split(batch_size)
 
     @property
@@ -44,13 +44,13 @@ class ImageSet:
         return self._images is not None
 
     def select(self, places: Sequence[int] | Tensor) -> "ImageSet":
-        """The images at `places` as a set of their own, in memory."""
+        """The images at `places` as a set in memory."""
         return ImageSet(self.read(places), self.labels[places])
 
     def read(self, places: Sequence[int] | Tensor) -> Tensor:
         """The images at `places`: uint8, (len(places), 3, size, size), channels last."""
-        # copies whole images, where indexing with `places` would pick every number by itself
-        assert self._images is not None  # a set that reads them as they are asked for has its own `read`
+        # copies whole images; indexing with `places` would copy each number separately
+        assert self._images is not None  # a set that is not in memory overrides `read`
         rows = self._images.permute(0, 2, 3, 1).index_select(0, torch.as_tensor(places))
         return rows.permute(0, 3, 1, 2)
 
@@ -58,11 +58,11 @@ class ImageSet:
 class ArchiveSet(ImageSet):
     """The images of an archive that `augment` wrote: JPEGs of one size.
 
-    `names` are theirs in the archive, `classes` those of the classes in it, sorted.
+    `names`: the names of the images in the archive. `classes`: the sorted names of the classes.
     """
 
     def __init__(self, tar: Path) -> None:
-        """Raises InputError when `tar` or its csv is missing."""
+        """Raises InputError if `tar` or its csv is missing."""
         columns = read_columns(tar)
         self.labels = torch.tensor(columns["label"])
         self.names: list[str] = columns["name"]
@@ -90,11 +90,11 @@ class ArchiveSet(ImageSet):
         return super().read(places) if self.in_memory else self._read(places)
 
     def _decode(self, place: int) -> np.ndarray:
-        # these are our own JPEGs: no other format, no orientation, checked when they were written
+        # `augment` wrote and checked these JPEGs, which have no orientation
         return imdecode(self._reader.read(*self._spans[place]))
 
     def _read(self, places: Sequence[int] | Tensor, over: Callable = map) -> Tensor:
-        """The images at `places`; `over` applies a function to each of them."""
+        """The images at `places`. `over` is `map`, or the `map` of a thread pool."""
         images = np.empty((len(places), self.size, self.size, 3), np.uint8)
 
         def fill(row: int, place: int) -> None:
@@ -109,13 +109,13 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(images uint8, labels int64) on `device` for each batch of `places`.
 
-    Threads read and decode the batches that come next while the device computes, unless the images are in
-    memory and the device is the CPU: indexing in threads wakes OpenMP workers that get in the model's way.
+    Threads read and decode the next batches while the device computes. Images in memory for the CPU are read
+    without threads, because indexing in threads wakes OpenMP workers that slow down the model.
     """
 
     def read(batch: Tensor) -> tuple[Tensor, Tensor]:
         pixels, labels = images.read(batch), images.labels[batch]
-        # only from pinned memory is a copy to a GPU done without waiting for it
+        # copies to a GPU are asynchronous only from pinned memory
         return (pixels.pin_memory(), labels.pin_memory()) if device.type == "cuda" else (pixels, labels)
 
     if images.in_memory and device.type == "cpu":

@@ -1,4 +1,4 @@
-"""ResNet variants: which layers there are, which are frozen, and the file a trained one is kept in."""
+"""ResNets: their layers, which of these are frozen, and model files."""
 
 import json
 import math
@@ -42,7 +42,7 @@ IMAGENET = Inference((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # what torch
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says of itself, besides its weights."""
+    """The metadata of a model file."""
 
     arch: str
     config: str
@@ -50,30 +50,30 @@ class ModelInfo:
     image_size: int
     mean: Channels
     std: Channels
-    val_f1: float | None  # None: there was no validation set
+    val_f1: float | None  # None: no validation set
     epoch: int
     tta: str = "none"
 
 
 def build_model(arch: str, classes: int, *, seed: int) -> nn.Module:
-    """torchvision's `arch` with `classes` outputs, its weights drawn from `seed` and `arch` alone."""
+    """torchvision's `arch` with `classes` outputs. Its weights depend only on `seed` and `arch`."""
     with fork_seed(seed, "weights", arch):
         model = torchvision.models.get_model(arch, weights=None, num_classes=classes)
     return model.to(memory_format=torch.channels_last)
 
 
 def set_inference(model: nn.Module, inference: Inference) -> None:
-    """Make `normalise` and `infer` do as `inference` says with `model`; its weights stay as they are."""
-    vars(model)["inference"] = inference  # nn.Module's own attributes are tensors and modules
+    """Set how `normalise` and `infer` treat `model`. Its weights do not change."""
+    vars(model)["inference"] = inference  # nn.Module declares its attributes as tensors and modules
 
 
 def inference_of(model: nn.Module | None) -> Inference:
-    """What `set_inference` was given; the paper's without it."""
+    """The last argument of `set_inference`, or the paper's values."""
     return getattr(model, "inference", PAPER)
 
 
 def normalise(images: Tensor, model: nn.Module | None = None) -> Tensor:
-    """uint8 images or float ones in [0, 1], (n, 3, h, w), as the float32 that `model` takes."""
+    """`images` (uint8, or float in [0, 1], (n, 3, h, w)) as the float32 input of `model`."""
     mean, std = (_by_channel(values, images.device) for values in inference_of(model)[:2])
     if images.dtype == torch.uint8:
         return images.float().div_(255).sub_(mean).div_(std)
@@ -81,7 +81,7 @@ def normalise(images: Tensor, model: nn.Module | None = None) -> Tensor:
 
 
 def _by_channel(values: Channels, device: torch.device) -> float | Tensor:
-    """`values` to calculate with (n, 3, h, w); one number, which is faster, where they are equal."""
+    """`values` for operations with (n, 3, h, w): one number, which is faster, if they are equal."""
     return values[0] if len(set(values)) == 1 else torch.tensor(values, device=device).view(3, 1, 1)
 
 
@@ -103,26 +103,25 @@ def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_backbone(path: Path, backbone: dict[str, Tensor], inference: Inference = PAPER) -> None:
-    """Write the state dict `backbone` to a safetensors file; equal content gives equal bytes.
+    """Write the state dict `backbone` to a safetensors file. Equal content gives equal bytes.
 
-    The file says what images it expects, where that is not the paper's mean and std.
+    The metadata has the mean and std of the images that it expects, unless they are the paper's.
     """
     about = json.dumps({"mean": inference.mean, "std": inference.std})
     _write(path, backbone, None if inference[:2] == PAPER[:2] else {"carcls": about})
 
 
 def load_backbone(model: nn.Module, path: Path) -> None:
-    """Set everything in `model` but its classifier to what `save_backbone` wrote for the same architecture,
-    and its mean and std.
+    """Set the weights of `model`, and its mean and std, to what `save_backbone` wrote to `path`.
 
-    The classifier is set to zeros, as by Kolesnikov et al. 2020 (BiT): on frozen layers, one drawn at random
-    keeps much of what was drawn, and its score moves by 0.1 from seed to seed.
-    Raises InputError when `path` is missing.
+    The classifier is set to zeros, as in BiT (Kolesnikov et al. 2020). On frozen layers, a random classifier
+    keeps much of its initial values, so that F1 varies by 0.1 between seeds. Raises InputError if `path` is
+    missing.
     """
     try:
         backbone = load_file(path)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; `dvc repro` makes it.") from None
+        raise InputError(f"{path} is missing: run `dvc repro` to create it.") from None
     set_inference(model, read_normalisation(path))
     zeros = {
         name: torch.zeros_like(tensor)
@@ -133,17 +132,17 @@ def load_backbone(model: nn.Module, path: Path) -> None:
 
 
 def read_normalisation(path: Path) -> Inference:
-    """The mean and std in the metadata of the safetensors file `path`, the paper's where it has none.
+    """The mean and std in the metadata of the safetensors file `path`, or the paper's if it has none.
 
-    They are keys of the JSON in the entry `carcls`, as in a model file, or entries `mean` and `std` of their
-    own. Raises InputError where they are not three numbers each.
+    They are keys of the JSON in the entry `carcls`, as in a model file, or entries `mean` and `std`. Raises
+    InputError if they are not three numbers each.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     try:
         about = json.loads(metadata["carcls"]) if "carcls" in metadata else metadata
-        found = [about.get("mean", MEAN), about.get("std", STD)]
-        mean, std = (json.loads(values) if isinstance(values, str) else values for values in found)
+        values = [about.get("mean", MEAN), about.get("std", STD)]
+        mean, std = (json.loads(value) if isinstance(value, str) else value for value in values)
         return Inference(*TypeAdapter(tuple[Channels, Channels]).validate_python((mean, std)))
     except (ValueError, AttributeError):
         raise InputError(f"{path}: mean and std in its metadata are not three numbers each.") from None
@@ -155,12 +154,12 @@ def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str] | None
 
 
 def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """`model` as two parts that share its layers: the frozen ones and the trained ones.
+    """`model` as two parts that share its layers: the frozen layers and the trained layers.
 
     The frozen part is the first `frozen_layers` of the children conv1, bn1, relu, maxpool, layer1 to layer4,
-    avgpool, fc (paper, section 4.2), and what follows them without parameters of its own. It takes no
-    gradient and stays in evaluation mode, so that its BatchNorm keeps its running statistics too. The second
-    part applied to the output of the first is the model.
+    avgpool, fc (paper, section 4.2), and the children without parameters that follow. It computes no gradient
+    and stays in evaluation mode, so its BatchNorm layers keep their running statistics too. The second part,
+    applied to the output of the first, computes the output of the model.
     """
     layers = list(model.children())
     while frozen_layers and not list(layers[frozen_layers].parameters()):
@@ -173,17 +172,17 @@ def split_frozen(model: nn.Module, frozen_layers: int) -> tuple[nn.Sequential, n
 
 
 def save_model(path: Path, model: nn.Module, info: ModelInfo) -> None:
-    """Write weights and `info` to one safetensors file; equal content gives equal bytes."""
+    """Write weights and `info` to one safetensors file. Equal content gives equal bytes."""
     _write(path, model.state_dict(), {"carcls": json.dumps(asdict(info))})
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
-    """The model in `path`, in evaluation mode on the CPU, and what the file says of it.
+    """The model in `path`, in evaluation mode on the CPU, and its metadata.
 
-    Raises InputError when the file is missing or was not written by `save_model`.
+    Raises InputError if the file is missing or was not written by `save_model`.
     """
     with _opened(path) as (file, info):
-        with torch.device("meta"):  # drawing weights only to replace them is most of the time this takes
+        with torch.device("meta"):  # drawing initial weights would take most of the time
             model = torchvision.models.get_model(info.arch, weights=None, num_classes=len(info.classes))
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)
     set_inference(model, Inference(info.mean, info.std, info.tta))
@@ -191,7 +190,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What the model file `path` says of itself; no weights are read. Raises InputError as `load_model`."""
+    """The metadata of the model file `path`. Reads no weights. Raises InputError like `load_model`."""
     with _opened(path) as (_, info):
         return info
 
@@ -201,12 +200,12 @@ def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file in it, {path / 'model.safetensors'}.")
     try:
-        str(path).encode()  # safetensors takes UTF-8 only
+        str(path).encode()  # safetensors opens only paths in UTF-8
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["carcls"])
             yield file, TypeAdapter(ModelInfo).validate_python(about)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: `carcls train` makes one, `dvc repro` the study's.") from None
+        raise InputError(f"{path} is missing: run `carcls train`, or `dvc repro` for the study.") from None
     except UnicodeEncodeError:
         raise InputError(f"{path} has a name that is not UTF-8: rename the file or its folder.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
@@ -214,10 +213,10 @@ def _opened(path: Path) -> Iterator[tuple[safe_open, ModelInfo]]:
 
 
 def check_classes(path: Path, info: ModelInfo, classes: list[str]) -> None:
-    """Raise InputError when the model `path` was trained on other classes than `classes`."""
+    """Raise InputError if the model `path` was not trained on `classes`."""
     if info.classes != classes:
         other = sorted(set(info.classes) ^ set(classes))[0]
         where = "the model's" if other in info.classes else "the data's"
         raise InputError(
-            f"{path} is not a model of this data: {other!r} is only among {where} classes; train anew."
+            f"{path} is not a model of this data: {other!r} is only among {where} classes; train it again."
         )

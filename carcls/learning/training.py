@@ -1,4 +1,4 @@
-"""Fine-tuning, from top to bottom: what the paper's section 4.1 says, an epoch at a time."""
+"""The training loop (paper, section 4.1), which yields one epoch at a time."""
 
 import logging
 import math
@@ -35,7 +35,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained, whatever it is trained on."""
+    """The settings of a training, independent of model and images."""
 
     frozen_layers: int  # see model.split_frozen
     epochs: int
@@ -43,22 +43,22 @@ class Recipe:
     optimizer: str  # a key of OPTIMIZERS
     batch_size: int  # over all processes
     lr: float
-    head_lr_multiplier: float  # the classifier's rate is so many times lr
+    head_lr_multiplier: float  # the learning rate of the classifier is lr times this
     weight_decay: float
     device: torch.device
     precision: torch.dtype  # of training; validation is in float32
     seed: int
     adversarial: Adversarial | None = None
     keep: str = "best"  # the epoch of the best validation F1, or "last"
-    flip: bool = False  # mirror each image left to right by chance, anew in each epoch
-    class_weights: float = 0.0  # power of a class's inverse frequency that weighs its images' loss
+    flip: bool = False  # mirror each image left to right with probability 0.5 in each epoch
+    class_weights: float = 0.0  # power of the inverse class frequency by which losses are weighted
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a training's history. Losses are means over images, F1 is macro.
+    """One row of the history of a training. Losses are means over images, F1 is macro F1.
 
-    Those of validation are None where there was no validation set.
+    Without a validation set, the validation scores are None.
     """
 
     epoch: int
@@ -86,12 +86,12 @@ def fit(
 ) -> Generator[Epoch, None, None]:
     """Train `model` in place and yield each epoch as it ends.
 
-    Minimises the cross-entropy with a cosine schedule. When the iterator ends or is closed, the model holds
-    the weights of `kept_epoch`. If that is the best one, training stops after `patience` epochs without a
-    better one; if it is the last one, `val` may be empty. Epochs in `checkpoint` are yielded again; a resumed
-    training ends with the same bytes. `bar` shows the images of an epoch; an exception raised by its `update`
-    ends the training. Processes that train together (distributed.joined) pass equal arguments.
-    Raises InputError when a loss is not finite, ResourceError when memory runs out; that epoch is not saved.
+    Minimises the cross-entropy with a cosine schedule. When the iterator ends or is closed, the model has the
+    weights of `kept_epoch`. If that is the best epoch, training stops after `patience` epochs without a
+    better one. If it is the last epoch, `val` may be empty. Epochs in `checkpoint` are yielded again, and a
+    resumed training ends with the same bytes. `bar` shows the images of an epoch. An exception in its
+    `update` ends the training. Processes that train together (distributed.joined) pass equal arguments.
+    Raises InputError if a loss is not finite, and ResourceError if memory runs out. That epoch is not saved.
     """
     frozen, trained = split_frozen(model.to(recipe.device), recipe.frozen_layers)
     state = TrainingState(trained, recipe)
@@ -105,10 +105,8 @@ def fit(
             parallel = distributed.parallel(trained)
             while not state.is_over():
                 with kernels.applied(recipe.device, recipe.precision) if fast_kernels else nullcontext():
-                    trained_to = train_epoch(
-                        parallel, train_inputs, state.next_epoch(), state.step, recipe, bar
-                    )
-                state.add(*trained_to, *(validate(trained, val_inputs, recipe.device) if val_inputs else ()))
+                    scores = train_epoch(parallel, train_inputs, state.next_epoch(), state.step, recipe, bar)
+                state.add(*scores, *(validate(trained, val_inputs, recipe.device) if val_inputs else ()))
                 state.save(checkpoint)
                 yield state.history[-1]
     finally:
@@ -117,7 +115,7 @@ def fit(
 
 
 class TrainingState:
-    """A training after its last finished epoch: its history, and all that going on from there needs."""
+    """A training after its last completed epoch: its history, and all that is needed to resume it."""
 
     def __init__(self, trained: nn.Module, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -135,7 +133,7 @@ class TrainingState:
         return self._optimizer.param_groups[0]["lr"]
 
     def step(self) -> None:
-        """Change the weights by their gradients."""
+        """Update the weights by their gradients."""
         self._optimizer.step()
 
     def next_epoch(self) -> int:
@@ -151,8 +149,10 @@ class TrainingState:
         return kept_epoch(self.history, self.recipe.keep).epoch
 
     def add(self, train_loss: float, train_f1: float, *validated: float) -> None:
-        """Note an epoch that ended; `validated` is what `validate` gave. Raises InputError when a loss is not
-        finite."""
+        """Add a completed epoch; `validated` is the result of `validate`.
+
+        Raises InputError if a loss is not finite.
+        """
         number = self.next_epoch()
         _check_finite("training loss", train_loss, number, self.recipe)
         names = ("validation loss", "validation loss's standard deviation", "validation F1")
@@ -183,10 +183,10 @@ class TrainingState:
         )
 
     def resume(self, checkpoint: Checkpoint | None) -> list[Epoch]:
-        """The epochs that `checkpoint` holds, after going back to where they ended."""
+        """Restore the state in `checkpoint`, if there is one. Returns its epochs."""
         state = distributed.from_main(checkpoint.load() if checkpoint and distributed.is_main() else None)
         if state:
-            log.info("going on after epoch %d", len(state["history"]))
+            log.info("resuming after epoch %d", len(state["history"]))
             self.history = [Epoch(**epoch) for epoch in state["history"]]
             self._trained.load_state_dict(state["weights"])
             self._kept_weights = state["kept_weights"] or state["weights"]
@@ -196,17 +196,17 @@ class TrainingState:
 
 
 def kept_epoch(history: list[Epoch], keep: str) -> Epoch:
-    """The last epoch, or where `keep` is best that of the highest validation F1; the first of equals."""
+    """The last epoch or, if `keep` is "best", the first epoch with the highest validation F1."""
     return history[-1] if keep == "last" else max(history, key=lambda epoch: epoch.val_f1 or 0.0)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the trained layers are fed: images as they are stored, and what makes them input."""
+    """Stored images, and the function that turns them into the input of the trained layers."""
 
     images: ImageSet
     prepare: Callable[[Tensor], Tensor]
-    copies: int = 1  # 2: the second half of `images` is what the mirror images of the first half became
+    copies: int = 1  # 2: the second half of `images` comes from the mirror images of the first half
 
     def __len__(self) -> int:
         return len(self.images) // self.copies
@@ -220,11 +220,10 @@ def embed(
     *,
     mirrored: bool = False,
 ) -> Inputs:
-    """The input of the trained layers for `images`, and where `mirrored` for their mirror images too.
+    """The input of the trained layers for `images` and, if `mirrored`, for their mirror images.
 
-    Frozen layers give the same output in every epoch, so it is computed once where it fits in MEMORY_LIMIT.
+    Frozen layers give the same output in every epoch, so it is computed once if it fits in MEMORY_LIMIT.
     """
-
     if not list(frozen.children()):
         return Inputs(images, partial(normalise, model=frozen))
 
@@ -256,7 +255,7 @@ def train_epoch(
     order = _order(len(inputs), recipe, number)
     shares = [batch[distributed.rank() :: processes] for batch in order]
     actual = inputs.images.labels[torch.cat(shares)]
-    # one tensor: small ones left behind by every step would split the memory that the next step uses again
+    # one tensor: small ones, kept by every step, would fragment the memory that the next step reuses
     predicted = torch.empty_like(actual, device=recipe.device)
     weight = _class_weights(inputs.images.labels, trained, recipe)
     trained.train()
@@ -271,25 +270,25 @@ def train_epoch(
                 logits = trained(inputs.prepare(batch))
             loss = nn.functional.cross_entropy(logits.float(), labels, weight, reduction="sum")
             trained.zero_grad()
-            # processes average their gradients, which shall be those of the mean over the whole batch
+            # processes average their gradients; the average must be the gradient of the mean over the batch
             (loss * (processes / len(whole))).backward()
             step()
-            # kept on the device: reading a number here would make the device wait for every step
+            # kept on the device, because reading a number would make every step wait for the device
             loss_sum += loss.detach()
             answer.copy_(logits.argmax(1))
-            if progress.update(len(whole)):  # drawn anew, which is ten times a second at most
+            if progress.update(len(whole)):  # True if the bar was drawn, at most ten times a second
                 progress.set_postfix(loss=loss.item() / len(labels), refresh=False)
     results = distributed.gather((loss_sum.item(), predicted.cpu(), actual))
-    losses, everyones, labels_of = zip(*results, strict=True)
-    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(everyones), torch.cat(labels_of))
+    losses, all_predicted, all_actual = zip(*results, strict=True)
+    return sum(losses) / sum(map(len, order)), macro_f1(torch.cat(all_predicted), torch.cat(all_actual))
 
 
 def _loaded(
     inputs: Inputs, shares: Sequence[Tensor], recipe: Recipe, number: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of `shares`; where the recipe says so, each image is mirrored by chance.
+    """The batches of `shares`. If the recipe has `flip`, each image is mirrored with probability 0.5.
 
-    The chances are drawn by image, so that they are the same in any number of processes.
+    The random numbers are drawn per image, so that they do not depend on the number of processes.
     """
     if not recipe.flip:
         return batches(inputs.images, shares, recipe.device)
@@ -307,7 +306,7 @@ def _loaded(
 
 
 def _class_weights(labels: Tensor, trained: nn.Module, recipe: Recipe) -> Tensor | None:
-    """What an image of each class counts in the loss; 1 in the mean over the images."""
+    """The weight of each class in the loss. The mean over the images is 1."""
     if not recipe.class_weights:
         return None
     *_, head_bias = trained.parameters()
@@ -323,21 +322,21 @@ def _attacked(
     recipe: Recipe,
     number: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of `loader`, each attacked as `trained` is when it is asked for.
+    """The batches of `loader`, each attacked with the current weights of `trained`.
 
-    One step from a random place is the fast training of Wong et al. 2020, with their step of 1.25 epsilon;
-    more are that of Madry et al. 2018, with theirs of 2.5 epsilon by the number of steps.
+    One step from a random point is the fast training of Wong et al. 2020, with their step of 1.25 epsilon.
+    Several steps are the training of Madry et al. 2018, with their step of 2.5 epsilon / steps.
     """
     assert recipe.adversarial
     epsilon, steps = recipe.adversarial.epsilon, recipe.adversarial.steps
-    model = distributed.alone(trained)
+    model = distributed.unwrapped(trained)
     step_size = epsilon * min(1.25, 2.5 / steps)
     for place, (whole, (pixels, labels)) in enumerate(zip(order, loader, strict=True)):
-        # drawn for the batch of all processes, so that it is that of one
+        # drawn for the whole batch, so that it does not depend on the number of processes
         start = draw((len(whole), *pixels.shape[1:]), recipe.seed, "adversarial", number, place)
         start = start[distributed.rank() :: distributed.size()].to(pixels.device)
         pixels = pixels.float() / 255
-        model.requires_grad_(False)  # no gradient of weights is worth its time here
+        model.requires_grad_(False)  # saves the time for gradients of the weights
         with autocast(recipe.device, recipe.precision):
             pixels = descend(model, pixels, labels, start, epsilon=epsilon, steps=steps, step_size=step_size)
         model.requires_grad_(True)
@@ -348,7 +347,7 @@ def _attacked(
 def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[float, float, float]:
     """Mean loss over images, its standard deviation over batches, and macro F1, in float32.
 
-    Processes that train together each take whole batches, so that the numbers are those of one process.
+    Each of several processes takes whole batches, so that the results are those of one process.
     """
     trained.eval()
     share = inputs.images.in_turn(BATCH_SIZE)[distributed.rank() :: distributed.size()]
@@ -367,15 +366,15 @@ def validate(trained: nn.Module, inputs: Inputs, device: torch.device) -> tuple[
 
 
 def _in_turn(shares: list[list[Tensor]]) -> list[Tensor]:
-    """The batches of all processes as one process would have met them."""
-    return [batch for turn in zip_longest(*shares) for batch in turn if batch is not None]
+    """The batches of all processes, in the order in which one process takes them."""
+    return [batch for row in zip_longest(*shares) for batch in row if batch is not None]
 
 
 def _order(images: int, recipe: Recipe, epoch: int) -> tuple[Tensor, ...]:
-    """All places as batches, in a shuffle that depends on the seed and the epoch alone."""
+    """All places in batches, in a random order that depends only on the seed and the epoch."""
     generator = torch.Generator().manual_seed(derive(recipe.seed, "order", epoch))
     order = torch.randperm(images, generator=generator).split(recipe.batch_size)
-    # a last batch of one image has no variance for BatchNorm, and one too small no share for every process
+    # the last batch is dropped if it is one image, for BatchNorm, or has no image for some process
     return order[:-1] if len(order[-1]) < max(2, distributed.size()) and len(order) > 1 else order
 
 
@@ -391,7 +390,7 @@ def _bar(bar: type[tqdm], recipe: Recipe, number: int, total: int) -> tqdm:
 
 def _check_finite(name: str, value: float, number: int, recipe: Recipe) -> None:
     if not math.isfinite(value):
-        raise InputError(f"The {name} was {value} in epoch {number}: lower lr, it is {recipe.lr}.")
+        raise InputError(f"The {name} was {value} in epoch {number}: lower lr (now {recipe.lr}).")
 
 
 @contextmanager

@@ -32,27 +32,27 @@ from carcls.params import Params, Train
 
 @dataclass(frozen=True)
 class Variant:
-    """A model before its training, what it is trained on, and how."""
+    """A model before its training, its images and the settings of the training."""
 
-    name: str  # ARCH-CONFIG, from the second repeat on with its number: ARCH-CONFIG.2
+    name: str  # ARCH-CONFIG, or ARCH-CONFIG.2 for the second repeat
     arch: str
     config: str
     model: nn.Module
     train: ArchiveSet
-    val: ArchiveSet  # empty where all images train
+    val: ArchiveSet  # empty without a validation set
     recipe: Recipe
     checkpoint: Checkpoint
-    start: Callable[[int], nn.Module]  # the model before its training, from a seed
+    start: Callable[[int], nn.Module]  # builds the model before its training from a seed
 
     def fit(self, bar: type[tqdm] = tqdm) -> Generator[Epoch, None, None]:
         """See training.fit."""
         return fit(self.model, self.train, self.val, self.recipe, checkpoint=self.checkpoint, bar=bar)
 
     def repeats(self, count: int) -> Iterator["Variant"]:
-        """This variant, and after it the same on the same images from other seeds, until they are `count`.
+        """This variant, then repeats of it on the same images with other seeds: `count` in all.
 
-        What a repeat draws depends on its number and the seed of the first: all variants of a study meet the
-        images in the same order in it.
+        The seed of a repeat depends only on its number and the first seed. So all variants of a study use the
+        images in the same order.
         """
         yield self
         for number in range(2, count + 1):
@@ -67,7 +67,7 @@ class Variant:
             )
 
     def info(self, history: list[Epoch]) -> ModelInfo:
-        """What the file of the trained model says of it."""
+        """The metadata for the file of the trained model."""
         kept, (mean, std, tta) = self._kept(history), inference_of(self.model)
         about = (self.arch, self.config, self.train.classes, self.train.size, mean, std)
         return ModelInfo(*about, kept.val_f1, kept.epoch, tta)
@@ -75,7 +75,7 @@ class Variant:
     def metrics(self, history: list[Epoch]) -> dict[str, float | int]:
         """The scores of the kept epoch, the number of epochs, and the size of the model.
 
-        There is no score of validation where there was none.
+        Without a validation set, there are no validation scores.
         """
         kept, parameters = self._kept(history), list(self.model.parameters())
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
@@ -92,7 +92,7 @@ class Variant:
 
 
 def spread(histories: Sequence[list[Epoch]], keep: str = "best") -> dict[str, float | list[float]]:
-    """The val_f1 of each repeat, their mean and standard deviation (n - 1); nothing of one alone."""
+    """The val_f1 of each repeat, their mean and standard deviation (n - 1). Empty for a single training."""
     scores = [kept_epoch(history, keep).val_f1 for history in histories]
     kept = [score for score in scores if score is not None]
     if len(kept) < 2:
@@ -101,20 +101,20 @@ def spread(histories: Sequence[list[Epoch]], keep: str = "best") -> dict[str, fl
 
 
 def history_rows(histories: Sequence[list[Epoch]]) -> list[dict[str, float | int | None]]:
-    """The rows of plots/history/*.csv: the epochs of each repeat in turn, repeats counted from 1."""
+    """The rows of plots/history/*.csv: the epochs of each repeat, numbered from 1."""
     return [
         {"repeat": number} | asdict(epoch) for number, epochs in enumerate(histories, 1) for epoch in epochs
     ]
 
 
 def prepare(params: Params, root: Path, arch: str, config: str, device: torch.device) -> Variant:
-    """The variant `arch`-`config` on data/images, started from data/weights where its config is pretrained.
+    """The variant `arch`-`config` with data/images and, if its config is pretrained, data/weights.
 
-    All of these, and its checkpoint, are below `root`.
-    Raises InputError when configs has no `config` or a file is missing.
+    These folders and its checkpoint are below `root`. Raises InputError if configs has no `config`, or if a
+    file is missing.
     """
     if config not in params.configs:
-        raise InputError(f"configs has no {config}: it has {', '.join(params.configs)}.")
+        raise InputError(f"configs has no {config}: choose one of {', '.join(params.configs)}.")
     settings = params.train
     files = [root / f"data/images/{split}.{kind}" for split in ("train", "val") for kind in ("tar", "csv")]
     train, val = ArchiveSet(files[0]), ArchiveSet(files[2])
@@ -151,7 +151,7 @@ def _recipe(params: Params, config: str, device: torch.device) -> Recipe:
 
 
 def start(arch: str, classes: int, backbone: Path | None, settings: Train, seed: int) -> nn.Module:
-    """A model before its training. Raises InputError when the file of the `backbone` is missing."""
+    """A model before its training. Raises InputError if the file `backbone` is missing."""
     model = build_model(arch, classes, seed=seed)
     if backbone:
         load_backbone(model, backbone)

@@ -1,4 +1,4 @@
-"""Pretrained backbones: where `pretrained: true` variants start."""
+"""Pretrained backbones, from which `pretrained: true` variants start."""
 
 import logging
 import pickle
@@ -25,41 +25,41 @@ from carcls.params import Params
 
 log = logging.getLogger(__name__)
 
-KEYS = ("state_dict", "model", "model_state_dict")  # under which trainers keep the tensors
-LAST = "layer4.0.conv1.weight"  # a name that every ResNet has once
+KEYS = ("state_dict", "model", "model_state_dict")  # under which trainers store the tensors
+LAST = "layer4.0.conv1.weight"  # a tensor that every ResNet has once
 PARTS = ("conv1.", "bn1.", "layer", "fc.")
-NETWORK_TIMEOUT = 30  # seconds without a byte before a download counts as failed
+NETWORK_TIMEOUT = 30  # seconds without a byte until a download fails
 
 
 def backbone(params: Params, arch: str) -> dict[str, Tensor]:
     """The backbone of `arch` from ImageNet or the file that params' `weights` names: float32, without `fc`.
 
-    Raises InputError when it is not to be had.
+    Raises InputError if it is not available.
     """
     path = params.weights_file(arch)
     return read_weights(path, arch) if path else imagenet(arch)
 
 
 def normalisation(params: Params, arch: str) -> Inference:
-    """The mean and std that `backbone` expects: ImageNet's, a file's by its metadata, else the paper's.
+    """The mean and std that `backbone` expects: ImageNet's, those in the metadata of a file, or the paper's.
 
-    Raises InputError where the metadata of a file has others than numbers.
+    Raises InputError if the metadata of a file has other values than numbers.
     """
     if params.weights == "imagenet":
         return IMAGENET
     path = params.weights_file(arch)
     try:
         return read_normalisation(path) if path else PAPER
-    except SafetensorError:  # one of PyTorch's own files, which have no metadata
+    except SafetensorError:  # a file of PyTorch, which has no metadata
         return PAPER
 
 
 def read_weights(path: Path, arch: str) -> dict[str, Tensor]:
     """The backbone of `arch` in a .safetensors or PyTorch file: float32, without the classifier `fc`.
 
-    The tensors may lie under a key, as in Lightning's and timm's checkpoints, and their names may have a
-    prefix of what they were trained in. No code of the file is run. Raises InputError when the file is
-    missing, holds more than tensors or is of another architecture.
+    The tensors may be under a key, as in checkpoints of Lightning and timm, and their names may have a
+    prefix. No code in the file is run. Raises InputError if the file is missing, contains more than tensors
+    or is of another architecture.
     """
     weights: object
     try:
@@ -72,18 +72,18 @@ def read_weights(path: Path, arch: str) -> dict[str, Tensor]:
         weights = _read_pickled(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    return checked(_bare(weights, str(path)), arch, str(path))
+    return checked(_unwrapped(weights, str(path)), arch, str(path))
 
 
 def _read_pickled(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "global" not in str(error).lower():  # what the file asks to import, such as a class
+        if "global" not in str(error).lower():  # a class or function that the file imports
             raise _no_weights(path) from None
         raise InputError(
-            f"{path} holds more than tensors, and no code of a file is run here: where you trust it, load it "
-            "with weights_only=False and save its tensors alone, torch.save(model.state_dict(), PATH)."
+            f"{path} contains more than tensors, and code in a file is not run. If you trust the file, load "
+            "it with weights_only=False and save only its tensors: torch.save(model.state_dict(), PATH)."
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError):
         raise _no_weights(path) from None
@@ -93,11 +93,11 @@ def _no_weights(path: Path) -> InputError:
     return InputError(f"{path} is neither a safetensors file nor a PyTorch state dict.")
 
 
-def _bare(weights: object, origin: str) -> object:
-    """The mapping of tensors in `weights`, its names without what a trainer or a wrapper put before them.
+def _unwrapped(weights: object, origin: str) -> object:
+    """The dict of tensors in `weights`, with names without the prefix of a trainer or a wrapper.
 
-    What is no part of a ResNet, such as a projection head, is left. Raises InputError when `weights` holds
-    several backbones.
+    Tensors that are not part of a ResNet, such as a projection head, are omitted. Raises InputError if
+    `weights` contains several backbones.
     """
     while isinstance(weights, dict):
         inner = next((weights[key] for key in KEYS if isinstance(weights.get(key), dict)), None)
@@ -114,7 +114,7 @@ def _bare(weights: object, origin: str) -> object:
     )
     if len(prefixes) > 1:
         raise InputError(
-            f"{origin} holds the backbones {', '.join(prefixes)}: save the tensors of one of them alone."
+            f"{origin} contains the backbones {', '.join(prefixes)}: save the tensors of only one of them."
         )
     prefix = "".join(prefixes)
     bare = {
@@ -126,9 +126,9 @@ def _bare(weights: object, origin: str) -> object:
 
 
 def imagenet(arch: str) -> dict[str, Tensor]:
-    """torchvision's IMAGENET1K_V1 backbone of `arch`, downloaded into TORCH_HOME the first time.
+    """torchvision's IMAGENET1K_V1 backbone of `arch`, downloaded to TORCH_HOME by the first call.
 
-    Raises InputError when it is not there and cannot be downloaded.
+    Raises InputError if the download fails.
     """
     weights = torchvision.models.get_model_weights(arch)
     weights = getattr(weights, "IMAGENET1K_V1", None) or weights.DEFAULT  # one architecture has no V1
@@ -152,18 +152,18 @@ def imagenet(arch: str) -> dict[str, Tensor]:
 
 
 def checked(weights: object, arch: str, origin: str) -> dict[str, Tensor]:
-    """`weights` without `fc` and as float32, once they are known to fit the backbone of `arch`.
+    """`weights` without `fc` and as float32, if they fit the backbone of `arch`.
 
-    Raises InputError, naming `origin` and the first tensor that does not fit.
+    Otherwise raises InputError, which names `origin` and the first tensor that does not fit.
     """
     expected = backbone_of(build_model(arch, 1, seed=0).state_dict())
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise InputError(f"{origin} is not a state dict of tensors.")
-    found = backbone_of(weights)
-    for name in sorted(expected.keys() | found.keys()):
-        if name.endswith("num_batches_tracked"):  # a counter that nothing here reads; some files lack it
-            found.setdefault(name, expected[name])
-        if name not in found or name not in expected or found[name].shape != expected[name].shape:
-            fault = "is missing" if name not in found else "does not fit"
-            raise InputError(f"{origin} does not hold the weights of {arch}: its tensor {name} {fault}.")
-    return {name: found[name].to(expected[name].dtype) for name in expected}
+    state = backbone_of(weights)
+    for name in sorted(expected.keys() | state.keys()):
+        if name.endswith("num_batches_tracked"):  # an unused counter, which some files lack
+            state.setdefault(name, expected[name])
+        if name not in state or name not in expected or state[name].shape != expected[name].shape:
+            fault = "is missing" if name not in state else "does not fit"
+            raise InputError(f"{origin} does not contain the weights of {arch}: its tensor {name} {fault}.")
+    return {name: state[name].to(expected[name].dtype) for name in expected}

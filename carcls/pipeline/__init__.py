@@ -1,16 +1,16 @@
-"""The stages of the study as functions `NAME(params, root)`, one in each module; all paths are below `root`.
+"""The stages of the study as functions `NAME(params, root)`, one per module; all paths are below `root`.
 
-`stages/` calls each of them in the project folder, as dvc.yaml says. `carcls train` calls them in sequence in
-its results folder.
+Each script in `stages/` calls one of them in the project folder. `carcls train` calls them in sequence in its
+results folder.
 
-    watch        external inputs, where DVC can see them change
-    variants     which variants the study has
-    download     every photograph of the source
-    split        which photograph is for training, validation and test
+    watch        links to external inputs, so that DVC detects changes
+    variants     the variants of the study
+    download     all photographs of the source
+    split        train, val or test for each photograph
     augment      the image sets, with copies that balance the classes
-    weights      where pretrained variants start
+    weights      the pretrained backbones
     train        one variant
-    chosen       the selected model, for the stages that look at it alone
+    chosen       the selected model, for the stages that use no other
     evaluate     the selected variant on the test set
     fgsm         the selected variant under attack
     robustness   every variant under attack

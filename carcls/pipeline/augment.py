@@ -9,7 +9,7 @@ from carcls.params import Params
 
 
 def augment(params: Params, root: Path) -> None:
-    """Write the image sets of data/split.csv. Raises InputError as `write_image_sets`."""
+    """Write the image sets of data/split.csv. Raises InputError like `write_image_sets`."""
     write_image_sets(
         root / "data/raw.tar",
         pd.read_csv(root / "data/split.csv", dtype={"class": str}, keep_default_na=False),

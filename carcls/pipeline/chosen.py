@@ -1,4 +1,4 @@
-"""The selected model, for the stages that look at it alone."""
+"""The selected model, for the stages that use no other."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from carcls.params import Params
 
 @dataclass(frozen=True)
 class Chosen:
-    """A trained model with its test images and the device to compute on."""
+    """A trained model, its test images and the device to compute on."""
 
     path: Path  # of the model file
     model: nn.Module
@@ -25,11 +25,11 @@ class Chosen:
 
 
 def load_chosen(params: Params, root: Path) -> Chosen:
-    """The variant params.model. Raises InputError when it is missing or was trained on other classes."""
+    """The variant params.model. Raises InputError if it is missing or was trained on other classes."""
     path = root / f"models/{params.variant}.safetensors"
     model, info = load_model(path)
-    of = [read_columns(root / f"data/images/{split}.tar")["class"] for split in ("val", "train")]
-    check_classes(path, info, sorted(set(next(filter(None, of)))))
+    columns = [read_columns(root / f"data/images/{split}.tar")["class"] for split in ("val", "train")]
+    check_classes(path, info, sorted(set(next(filter(None, columns)))))
     return Chosen(
         path, model, info, ArchiveSet(root / "data/images/test.tar"), resolve_device(params.train.device)
     )

@@ -1,4 +1,4 @@
-"""data/raw.tar with its csv: every photograph of the source; data/left_out.csv: the files left out."""
+"""data/raw.tar with its csv: all photographs of the source; data/left_out.csv: the skipped files."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ from carcls.params import Params
 
 log = logging.getLogger(__name__)
 
-DOWNLOADS = "data/.kaggle"  # survives a kill, so that a download resumes
+DOWNLOADS = "data/.kaggle"  # kept if the stage is killed, so that the download resumes
 
 
 def download(params: Params, root: Path) -> None:

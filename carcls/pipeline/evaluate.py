@@ -15,7 +15,7 @@ TRAINED = ("val_f1", "val_loss", "train_f1", "train_loss")
 
 
 def evaluate(params: Params, root: Path) -> None:
-    """Test the variant params.model. Raises InputError as `load_chosen`."""
+    """Test the variant params.model. Raises InputError like `load_chosen`."""
     chosen = load_chosen(params, root)
     trained = json.loads((root / f"metrics/train/{params.variant}.json").read_text())
     metrics = {key: trained[key] for key in TRAINED if key in trained}
@@ -29,8 +29,8 @@ def evaluate(params: Params, root: Path) -> None:
 def test(chosen: Chosen, plots: Path) -> dict[str, float]:
     """The scores of `evaluation.scores` on the test images, as test_NAME.
 
-    Writes predictions.csv, per_class.csv, confusion.csv and, for the images that the report shows, their
-    heat maps heat.csv in `plots`.
+    Writes predictions.csv, per_class.csv, confusion.csv and heat.csv, which has the heat maps of the images
+    that the report shows, to `plots`.
     """
     images, classes = chosen.test, chosen.info.classes
     logits = predict(chosen.model, images, chosen.device, chosen.path)

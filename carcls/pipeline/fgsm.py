@@ -14,10 +14,10 @@ from carcls.pipeline.chosen import load_chosen
 
 
 def fgsm(params: Params, root: Path) -> None:
-    """Attack the test images at params.fgsm.epsilon. Raises InputError as `load_chosen`.
+    """Attack the test images at params.fgsm.epsilon. Raises InputError like `load_chosen`.
 
-    Writes sweep.csv, the numbers and images of Figure 5, and for each attack the predictions on the attacked
-    images; the file of an attack that was not asked for has no rows.
+    Writes sweep.csv, the numbers and images of Figure 5, and the predictions on the images of each attack.
+    The file of an attack that params disable has no rows.
     """
     chosen, plots, epsilon = load_chosen(params, root), root / "plots/fgsm", params.fgsm.epsilon
     model, images, classes, device = chosen.model, chosen.test, chosen.info.classes, chosen.device

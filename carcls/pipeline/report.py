@@ -1,4 +1,4 @@
-"""report/index.html: every table and figure on one self-contained page; plots/fgsm/examples.png: Figure 5."""
+"""report/index.html: all tables and figures on one self-contained page; plots/fgsm/examples.png: Figure 5."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from carcls.study.report import examples_png, render
 
 
 def report(params: Params, root: Path, name: str | None = None) -> None:
-    """Write the page about the study, or about the one model of the results folder `name`.
+    """Write the page about the study, or about the model in the results folder `name`.
 
-    Figure 5 is left out where nothing was attacked. Raises InputError as `render`.
+    There is no Figure 5 if nothing was attacked. Raises InputError like `render`.
     """
     if (root / "metrics/fgsm.json").exists():
         write_bytes(root / "plots/fgsm/examples.png", examples_png(params, root))

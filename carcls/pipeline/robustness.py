@@ -35,10 +35,10 @@ def robustness(params: Params, root: Path) -> None:
 
 
 def _attacked(model: nn.Module, images: ImageSet, params: Params, device: torch.device) -> pd.DataFrame:
-    """Columns attack, epsilon, images and those of `scores.scores`: a model on `images`.
+    """Columns attack, epsilon, images and those of `scores.scores`, for one model on `images`.
 
-    A row for FGSM at each epsilon of params.fgsm, at 0 for the images as they are, one for noise, and where
-    params.attack has apgd_steps one for PGD and one for APGD: steps for every variant are many.
+    The rows are FGSM with each epsilon of params.fgsm, clean images (epsilon 0) and noise. If
+    params.attack.apgd_steps is not 0, PGD and APGD follow; attacking all variants with them takes long.
     """
     epsilon, settings = params.fgsm.epsilon, params.attack
     if not settings.apgd_steps:

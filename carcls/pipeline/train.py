@@ -1,4 +1,4 @@
-"""models/ARCH-CONFIG.safetensors: one variant, fine-tuned; with it its metrics and its history."""
+"""models/ARCH-CONFIG.safetensors: one fine-tuned variant, with its metrics and history."""
 
 import logging
 from contextlib import closing
@@ -31,10 +31,10 @@ def train(
 ) -> None:
     """Train the variant params.train.repeats times and keep the model of the first.
 
-    The history is written to `history` (None: plots/history/ARCH-CONFIG.csv below `root`) as epochs end, and
-    `bar` shows the images of an epoch. With `interruptible`, KeyboardInterrupt ends the training and keeps
-    the best or last epoch all the same. A training that was killed continues after its last epoch. Raises
-    InputError as `prepare` and `training.fit`.
+    After each epoch, the history is written to `history` (None: plots/history/ARCH-CONFIG.csv below `root`).
+    `bar` shows the images of an epoch. With `interruptible`, KeyboardInterrupt ends the training, and the
+    best or last epoch is kept. A killed training resumes after its last completed epoch. Raises InputError
+    like `prepare` and `training.fit`.
     """
     with distributed.joined(resolve_device(params.train.device)) as device:
         variant = prepare(params, root, arch, config, device)
@@ -48,19 +48,19 @@ def train(
             checkpoints.append(repeat.checkpoint)
             _fit(repeat, histories, csv, bar, interruptible)
         if not histories[0]:
-            raise InputError("The training stopped before its first epoch ended: there is no model to keep.")
+            raise InputError("The training stopped in its first epoch, so there is no model: start it again.")
         if distributed.is_main():
             metrics = variant.metrics(histories[0]) | spread(histories, params.train.keep)
             write_json(root / f"metrics/train/{variant.name}.json", metrics)
             save_model(root / f"models/{variant.name}.safetensors", variant.model, variant.info(histories[0]))
-            for checkpoint in checkpoints:  # not earlier: a finished repeat is not trained again after a kill
+            for checkpoint in checkpoints:  # not earlier: after a kill, completed repeats resume from these
                 checkpoint.remove()
 
 
 def _fit(
     variant: Variant, histories: list[list[Epoch]], csv: Path, bar: type[tqdm], interruptible: bool
 ) -> None:
-    """Train `variant`, appending its epochs to the last of `histories` and writing all of these to `csv`."""
+    """Train `variant`. Append its epochs to the last of `histories`, and write all of these to `csv`."""
     try:
         with closing(variant.fit(bar)) as epochs:
             for epoch in epochs:

@@ -1,9 +1,9 @@
-"""What params name outside of the project, where DVC can see it change.
+"""Links to the inputs outside of the project that params name, so that DVC detects their changes.
 
-DVC hashes the files that dvc.yaml names and cannot be told "this folder, if there is one". So two stages link
-what params name into data/watched, with a file of a line where there is nothing to watch, and the stages that
-read it depend on the link, which DVC follows. The output of the two is the list of what is linked: an output
-is hashed before its stage runs, and a link to what is gone would stop DVC before the stage could mend it.
+dvc.yaml cannot name a dependency that exists only for some params. So two stages write a link in data/watched
+for each such input, or a text file if there is none. The stages that read the input depend on the link, which
+DVC follows. The outs of the two stages are lists of the links, not the links: DVC hashes outs before it runs
+a stage, and would fail on a dangling link before the stage could replace it.
 """
 
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ def watch_photographs(params: Params, root: Path) -> None:
 
 
 def watch_weights(params: Params, root: Path) -> None:
-    """Write data/watched/weights.txt and beside it a link `weights`/ARCH for every architecture.
+    """Write data/watched/weights.txt and, beside it, a link `weights`/ARCH for each architecture.
 
-    Of a file that is not there, the stage that reads it tells.
+    The stage that reads a file reports that it is missing.
     """
     folder = root / FOLDER
     paths = {arch: params.weights_file(arch) for arch in get_args(Arch)}
-    found = {arch: path if path and path.exists() else None for arch, path in paths.items()}
-    _link(folder / "weights.txt", {folder / f"weights/{arch}": path for arch, path in found.items()})
+    existing_files = {arch: path if path and path.exists() else None for arch, path in paths.items()}
+    _link(folder / "weights.txt", {folder / f"weights/{arch}": path for arch, path in existing_files.items()})
 
 
 def _link(listed: Path, targets: Mapping[Path, Path | None]) -> None:

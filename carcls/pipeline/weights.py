@@ -1,4 +1,4 @@
-"""data/weights/ARCH.safetensors: the backbone that pretrained variants of an architecture start from."""
+"""data/weights/ARCH.safetensors: the backbone from which pretrained variants of an architecture start."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from carcls.params import Params
 
 
 def weights(params: Params, root: Path, arch: str) -> None:
-    """Write the backbone that params.weights names. Raises InputError when it cannot be had."""
-    found = pretrain(params, root, arch) if params.weights == "demo" else backbone(params, arch)
-    save_backbone(root / f"data/weights/{arch}.safetensors", found, normalisation(params, arch))
+    """Write the backbone that params.weights names. Raises InputError if it is not available."""
+    state = pretrain(params, root, arch) if params.weights == "demo" else backbone(params, arch)
+    save_backbone(root / f"data/weights/{arch}.safetensors", state, normalisation(params, arch))

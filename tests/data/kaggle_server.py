@@ -1,4 +1,4 @@
-"""Kaggle's download service on the loopback interface, for the real client, and archives to put into it."""
+"""Kaggle's download service on the loopback interface, for the real client, and archives for it."""
 
 import http.server
 import io
@@ -22,7 +22,7 @@ def jpeg(split: str, number: int) -> bytes:
 
 
 def class_folders(prefix: str, slash: str = "-") -> dict[str, bytes]:
-    """The files of `prefix{train,test}/CLASS/*`, with `slash` for the slash that a class name has."""
+    """The files of `prefix{train,test}/CLASS/*`, with `slash` instead of the slash in a class name."""
     return {
         f"{prefix}{split}/{CLASSES[label - 1].replace('/', slash)}/{number:05d}.jpg": jpeg(split, number)
         for split, number, label in PHOTOGRAPHS
@@ -72,7 +72,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `archives` by data set; `status` refuses all; the other attributes spoil the first download."""
+    """Serves `archives` by data set. `status` rejects all requests, the rest disturbs the first download."""
 
     daemon_threads = True
 
@@ -81,12 +81,12 @@ class Server(http.server.ThreadingHTTPServer):
         self.archives: dict[str, bytes] = {}
         self.status = 200
         self.redirects = True  # as Kaggle does, to its storage
-        self.silent = False  # no answer at all
+        self.silent = False  # sends no response
         self.cut_at: int | None = None  # the connection is closed after so many bytes
-        self.hold_at: int | None = None  # nothing comes after so many bytes
+        self.hold_at: int | None = None  # nothing is sent after so many bytes
         self.ranges: list[str | None] = []  # the Range of each request for a zip
-        self.authorizations: list[str | None] = []  # of each request but those that ask whose a token is
-        self.hung_up = threading.Event()  # the client left while nothing came
+        self.authorizations: list[str | None] = []  # of each request, except those for the owner of a token
+        self.hung_up = threading.Event()  # the client disconnected while nothing was sent
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         try:
             gone = self.connection.recv(1) == b""
-        except ConnectionResetError:  # how a client that is killed with bytes unread hangs up
+        except ConnectionResetError:  # a client was killed with unread bytes
             gone = True
         if gone:
             self.server.hung_up.set()

@@ -21,7 +21,7 @@ def sentence(folder: Path) -> str:
     return str(error.value)
 
 
-def test_photographs_come_by_name_with_their_own_bytes(tmp_path):
+def test_photographs_are_sorted_by_name_and_have_the_bytes_of_the_files(tmp_path):
     write(tmp_path, "deep/train/B/1.jpg", "deep/train/A/2.png", "deep/test/A/3.JPG", "deep/train/A/notes.txt")
     source = open_folder(tmp_path)
     assert (source.classes, source.total) == (["A", "B"], 3)
@@ -32,7 +32,7 @@ def test_photographs_come_by_name_with_their_own_bytes(tmp_path):
     ]
 
 
-def test_the_folders_own_name_is_no_split(tmp_path):
+def test_the_name_of_the_folder_itself_is_not_a_split(tmp_path):
     write(tmp_path / "test", "A/1.jpg", "B/1.jpg")
     assert [photograph.split for photograph in open_folder(tmp_path / "test").photographs] == ["", ""]
 
@@ -93,7 +93,7 @@ def test_a_dangling_link_that_is_hidden_is_left_out(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 @pytest.mark.parametrize("path", ["B/1.jpg", "B"])
-def test_what_may_not_be_read_is_named(tmp_path, path):
+def test_unreadable_files_are_named(tmp_path, path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
     (tmp_path / path).chmod(0)
     try:
@@ -102,7 +102,7 @@ def test_what_may_not_be_read_is_named(tmp_path, path):
         (tmp_path / path).chmod(0o700)
 
 
-def test_a_pipe_is_named_if_it_is_called_like_a_photograph(tmp_path):
+def test_a_pipe_with_the_name_of_a_photograph_is_named(tmp_path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
     os.mkfifo(tmp_path / "B" / "pipe")
     assert open_folder(tmp_path).total == 2

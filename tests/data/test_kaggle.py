@@ -116,14 +116,14 @@ def test_a_complete_download_is_used_again_until_it_is_forgotten(server, tmp_pat
         (503, ["503", "run again later"]),
     ],
 )
-def test_a_refusal_becomes_its_sentence(server, tmp_path, status, words):
+def test_each_http_error_has_its_message(server, tmp_path, status, words):
     server.status = status
     text = sentence(open_kaggle, "a/b", tmp_path)
     assert all(word in text for word in words), text
     assert not (tmp_path / "a" / "b.zip").exists()
 
 
-def test_missing_credentials_have_their_sentence(server, tmp_path, monkeypatch):
+def test_missing_credentials_have_their_message(server, tmp_path, monkeypatch):
     monkeypatch.delenv("KAGGLE_USERNAME")
     server.status = 401
     text = sentence(open_kaggle, "a/b", tmp_path)
@@ -136,7 +136,7 @@ BEARER = f"Bearer {SECRET}"
 
 
 def signed_in_by(server, tmp_path, monkeypatch, variables: dict[str, str], files: dict[str, bytes]):
-    """The Authorization header that a user sends who has only `variables` and, in ~/.kaggle, `files`."""
+    """The Authorization header that the client sends with only `variables` and, in ~/.kaggle, `files`."""
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name)
     for name, value in variables.items():
@@ -183,7 +183,7 @@ def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch,
         (b"\xe9" + SECRET.encode(), "cannot be read (it is neither UTF-8 nor UTF-16)"),
     ],
 )
-def test_a_kaggle_json_is_called_what_it_is(server, tmp_path, monkeypatch, caplog, content, words):
+def test_the_fault_of_a_kaggle_json_is_named(server, tmp_path, monkeypatch, caplog, content, words):
     server.status = 401
     with pytest.raises(InputError) as error:
         signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": content})
@@ -210,20 +210,20 @@ def test_no_secret_is_printed_when_the_network_fails(server, tmp_path, monkeypat
     assert "127.0.0.1" in told and SECRET not in told
 
 
-def test_a_secret_is_cut_out_of_any_message():
+def test_secrets_are_removed_from_messages():
     secrets = {"KAGGLE_API_TOKEN": "t\\1", "KAGGLE_USERNAME": "user", "KAGGLE_KEY": SECRET}
     told = f"header value: 'Bearer x9\\n', {'t' + chr(92) + '1'!r}, {SECRET}, {BASIC.split()[1]}"
     assert redacted(told, secrets) == "header value: 'Bearer ***', '***', ***, ***"
 
 
-def test_no_network_has_its_sentence(server, tmp_path, monkeypatch):
+def test_a_missing_network_has_its_message(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
     assert "Kaggle cannot be reached" in sentence(open_kaggle, "a/b", tmp_path)
 
 
-def test_a_silent_network_is_given_up(server, tmp_path, monkeypatch):
+def test_a_stalled_download_is_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(kaggle, "STALL_S", 2.0)
     server.silent = True
     assert "sent nothing of a/b for 2 s" in sentence(open_kaggle, "a/b", tmp_path)
@@ -239,7 +239,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_it_is_full(server, tmp_path,
     assert server.hung_up.wait(10)
 
 
-def test_a_folder_that_cannot_be_written_has_its_sentence(server, tmp_path):
+def test_a_folder_that_cannot_be_written_has_its_message(server, tmp_path):
     server.archives["a/b"] = zipped(class_folders(""))
     (tmp_path / "a").write_text("in the way")
     assert "cannot be written" in sentence(open_kaggle, "a/b", tmp_path)
@@ -286,7 +286,7 @@ def test_test_images_without_labels_are_left_out_with_a_warning(caplog):
 
 
 def whole_set() -> bytes:
-    """cars_annos.mat: all images numbered through, in car_ims."""
+    """cars_annos.mat, which numbers all images in car_ims."""
     fields = ["relative_im_path", "class", "test"]
     rows = [
         (f"car_ims/{n:06d}.jpg", label, int(split == "test"))
@@ -357,7 +357,7 @@ def test_a_damaged_zip_is_named(tmp_path):
 @pytest.mark.parametrize(
     "name", ["/etc/1.jpg", "A/../../1.jpg", "..\\1.jpg", "A\\..\\..\\1.jpg", "\\1.jpg", "C:\\1.jpg"]
 )
-def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
+def test_a_path_outside_the_archive_is_rejected(tmp_path, name):
     path = tmp_path / "b.zip"
     path.write_bytes(zipped({"A/1.jpg": b"", name: b""}))
     text = sentence(read_all, path)
@@ -392,7 +392,7 @@ def test_a_backslash_in_a_name_made_on_unix_stays(tmp_path):
     assert with_entries(tmp_path / "b.zip", "A/1\\2.jpg", system=3).names() == ["A/1\\2.jpg"]
 
 
-def test_a_link_is_refused(tmp_path):
+def test_a_link_is_rejected(tmp_path):
     path = tmp_path / "b.zip"
     with zipfile.ZipFile(path, "w") as archive:
         link = zipfile.ZipInfo("A/1.jpg")
@@ -401,7 +401,7 @@ def test_a_link_is_refused(tmp_path):
     assert "'A/1.jpg' is a link" in sentence(read_all, path)
 
 
-def test_an_encrypted_zip_is_refused(tmp_path):
+def test_an_encrypted_zip_is_rejected(tmp_path):
     path = tmp_path / "b.zip"
     central = zipped({"A/1.jpg": b""}).replace(
         b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0"
@@ -410,7 +410,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     assert "'A/1.jpg' is encrypted" in sentence(read_all, path)
 
 
-def test_a_bomb_is_refused(tmp_path, monkeypatch):
+def test_a_zip_bomb_is_rejected(tmp_path, monkeypatch):
     path = tmp_path / "b.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("A/1.jpg", bytes(10_000_000))

@@ -54,13 +54,13 @@ def test_wrappers_do_not_count_and_splits_come_before_classes():
         ("训练集", "验证集", "测试集"),
     ],
 )
-def test_splits_are_recognised_in_the_words_of_people(train, val, test):
+def test_splits_are_recognised_in_many_spellings(train, val, test):
     folders = [f"{split}/{name}" for split in (train, val, test) for name in ("A", "B")]
     assert labels(*folders) == {(split, name) for split in ("train", "val", "test") for name in "AB"}
 
 
 @pytest.mark.parametrize("name", ["train_or_test", "sea", "crash", "trained", "contest", "valley", "2017"])
-def test_other_words_say_nothing(name):
+def test_other_words_are_not_splits(name):
     assert said(name) is None
 
 
@@ -112,7 +112,7 @@ def test_photographs_beside_splits_that_lie_in_no_class_folder_are_not_trained_o
         (["images/train/A", "images/test/A", "masks/train/A", "masks/test/A"], "in the class folder images"),
     ],
 )
-def test_where_names_leave_doubt_the_folders_are_named(folders, named):
+def test_folders_with_ambiguous_names_are_named(folders, named):
     assert named in sentence(*tree(*folders))
 
 
@@ -201,7 +201,7 @@ def test_a_class_may_be_missing_from_test():
         (["A/\udcff.jpg", "B/1.jpg"], ["\\udcff.jpg", "UTF-8"]),
     ],
 )
-def test_each_fault_has_its_sentence(paths, words):
+def test_each_fault_has_its_message(paths, words):
     text = sentence(*paths)
     assert all(word in text for word in words), text
     assert "\n" not in text and text.endswith(".")

@@ -38,7 +38,7 @@ def test_source_shares_no_make_and_no_name_with_target():
         assert not set(map(part, SOURCE)) & set(map(part, TARGET))
 
 
-def test_photographs_has_the_counts_it_was_asked_for_in_order_of_name():
+def test_photographs_yields_the_given_counts_in_order_of_name():
     photos = list(photographs(TARGET[::-1], 0, 2, 1))
     names = [photo.name for photo in photos]
     assert names == sorted(set(names))

@@ -8,12 +8,12 @@ from carcls.demo import pretraining
 from carcls.learning.model import build_model
 
 
-def test_a_backbone_is_the_same_whichever_trained_the_shallow_network_they_share(tmp_path, monkeypatch):
+def test_a_backbone_does_not_depend_on_which_architecture_came_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     alone = pretraining.pretrain(settings, Path("."), "resnet34")
     Path(".carcls/shallow.pt").unlink()
-    monkeypatch.setattr(pretraining, "_draw", None)  # calling it would fail: the pictures are kept
+    monkeypatch.setattr(pretraining, "_draw", None)  # fails if it is called: the pictures are stored
     pretraining.pretrain(settings, Path("."), "resnet18")
     after = pretraining.pretrain(settings, Path("."), "resnet34")
     assert alone.keys() == after.keys()
@@ -21,7 +21,7 @@ def test_a_backbone_is_the_same_whichever_trained_the_shallow_network_they_share
 
 
 def test_the_added_blocks_of_each_architecture_learn(tmp_path, monkeypatch):
-    """Their scale is not zero, so that they take part in the answer, and their weights change."""
+    """Their scale is not zero, so that they affect the prediction, and their weights change."""
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     for arch, blocks in (("resnet18", 2), ("resnet34", 3)):

@@ -1,4 +1,4 @@
-"""Swapped labels are found among the first that are doubted."""
+"""The search for label errors finds swapped labels first."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from carcls.evaluation.doubts import doubts
 
 @pytest.fixture
 def features(rng) -> tuple[np.ndarray, np.ndarray]:
-    """480 images of 12 classes, about as far apart as a backbone puts them."""
+    """480 images of 12 classes, about as far apart as the features of a backbone."""
     labels = np.repeat(np.arange(12), 40)
     return rng.normal(size=(12, 64))[labels] + rng.normal(scale=1.2, size=(480, 64)), labels
 
@@ -16,11 +16,11 @@ def features(rng) -> tuple[np.ndarray, np.ndarray]:
 def test_swapped_labels_come_first(features, rng):
     values, labels = features
     swapped = rng.choice(len(labels), 24, replace=False)
-    told = labels.copy()
-    told[swapped] = (labels[swapped] + rng.integers(1, 12, 24)) % 12
-    found = doubts(values, told, seed=1)
+    given = labels.copy()
+    given[swapped] = (labels[swapped] + rng.integers(1, 12, 24)) % 12
+    found = doubts(values, given, seed=1)
     assert len(set(found.place[:48]) & set(swapped)) >= 20
-    assert found.doubt.is_monotonic_decreasing and (found.answer != told[found.place]).all()
+    assert found.doubt.is_monotonic_decreasing and (found.answer != given[found.place]).all()
     first = found[found.place.isin(swapped)].head(12)
     assert (first.answer.to_numpy() == labels[first.place]).mean() > 0.8
 
@@ -31,7 +31,7 @@ def test_classes_smaller_than_the_number_of_folds_are_searched(features):
     assert set(doubts(values[few], labels[few], seed=1).columns) == {"place", "answer", "given", "doubt"}
 
 
-def test_a_class_of_one_image_is_said_and_nothing_doubted(features, caplog):
+def test_a_class_of_one_image_gives_a_warning_and_no_doubts(features, caplog):
     values, labels = features
     assert doubts(values[:41], labels[:41], seed=1).empty
     assert "a class has fewer than two images" in caplog.text

@@ -30,9 +30,9 @@ def model():
     return build_model("resnet18", 12, seed=1).eval().to(ON)
 
 
-def test_what_is_counted_by_class_is_scikit_learns(rng):
+def test_scores_by_class_equal_those_of_scikit_learn(rng):
     labels = torch.from_numpy(rng.integers(5, size=300))
-    labels[labels == 1] = 0  # the class 1 is answered alone, 6 is there in neither
+    labels[labels == 1] = 0  # class 1 is only predicted, class 6 does not occur
     predicted = torch.where(torch.from_numpy(rng.random(300)) < 0.7, labels, (labels + 3) % 6)
     assert macro_f1(predicted, labels) == pytest.approx(f1_score(labels, predicted, average="macro"))
     logits, names = torch.nn.functional.one_hot(predicted, 7).float(), list("abcdefg")
@@ -47,7 +47,7 @@ def test_what_is_counted_by_class_is_scikit_learns(rng):
     ]
 
 
-def test_scores_are_those_worked_out_by_hand():
+def test_scores_equal_those_computed_by_hand():
     result = scores(LOGITS, LABELS)
     assert result["accuracy"] == 0.75
     assert result["f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
@@ -63,21 +63,21 @@ def test_top5_counts_a_right_class_among_the_five_highest():
     assert scores(logits, torch.tensor([0, 1]))["top5"] == 0.5
 
 
-def test_a_model_that_predicts_elsewhere_can_be_attacked_there(test_set, monkeypatch):
+def test_a_model_can_be_attacked_on_the_device_where_it_predicted(test_set, monkeypatch):
     model = build_model("resnet18", 12, seed=1)
-    # weights become new tensors, as on the way to a GPU
+    # weights become new tensors, as if moved to a GPU
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))
     predict(model, test_set, torch.device("cpu"))
-    monkeypatch.undo()  # it is there
+    monkeypatch.undo()  # the model is on the device
     attack.attack(model, test_set, [0.0, 0.01], torch.device("cpu"))
 
 
-def test_a_certain_answer_has_no_entropy():
+def test_a_certain_prediction_has_no_entropy():
     assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
 
 
-def test_the_confusion_of_many_classes_takes_no_memory_for_pairs_that_do_not_occur():
+def test_the_confusion_of_many_classes_stores_only_pairs_that_occur():
     logits = torch.zeros(3, 9170)
     logits[[0, 1, 2], [9169, 5, 9169]] = 1
     tracemalloc.start()
@@ -96,7 +96,7 @@ def test_per_class_and_confusion_count_the_same_images():
     assert table.values.tolist() == [["a", "a", 1], ["b", "a", 1], ["b", "b", 1], ["c", "c", 1]]
 
 
-def test_predictions_name_each_image_and_how_sure_the_answer_is():
+def test_predictions_have_the_name_and_confidence_of_each_image():
     rows = predictions(LOGITS, LABELS, ["w", "x", "y", "z"], ["a", "b", "c"])
     assert rows[["name", "actual", "predicted"]].values.tolist() == [
         ["w", "a", "a"],
@@ -108,7 +108,7 @@ def test_predictions_name_each_image_and_how_sure_the_answer_is():
     assert rows["entropy"].tolist() == pytest.approx(entropy(LOGITS).tolist())
 
 
-def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
+def test_fgsm_moves_every_pixel_by_epsilon_and_increases_the_loss(model, test_set):
     pixels = test_set.read(range(4)).to(ON).float() / 255
     labels = test_set.labels[:4].to(ON)
     model.requires_grad_(False)
@@ -127,8 +127,8 @@ def test_fgsm_moves_every_pixel_by_epsilon_uphill(model, test_set):
 
 
 @pytest.fixture
-def sure(model, test_set):
-    """The model, turned to answer its own answers: `test_set` under labels that it gives."""
+def correct(model, test_set):
+    """The test images with the predictions of the model as labels."""
     images = test_set.read(range(len(test_set)))
     return ImageSet(images, predict(model, test_set, ON).argmax(1))
 
@@ -149,43 +149,43 @@ def test_a_target_is_more_probable_after_an_attack_towards_it(model, test_set, s
     assert (after > before).all()
 
 
-def test_noise_moves_every_value_by_epsilon_and_is_no_attack(model, sure):
+def test_noise_moves_every_value_by_epsilon_and_increases_the_loss_less_than_fgsm(model, correct):
     seen = []
     hook = model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    left = attack.noise(model, sure, 0.02, ON, seed=1)
+    left = attack.noise(model, correct, 0.02, ON, seed=1)
     hook.remove()
-    pixels, moved = sure.read(range(len(sure))).float() / 255, torch.cat(seen).cpu() / 2 + 0.5
+    pixels, moved = correct.read(range(len(correct))).float() / 255, torch.cat(seen).cpu() / 2 + 0.5
     inside = (pixels > 0.02) & (pixels < 0.98)
     assert torch.allclose((moved - pixels).abs()[inside], torch.tensor(0.02), atol=1e-5)
     assert 0.45 < ((moved > pixels)[inside]).float().mean() < 0.55
-    assert torch.equal(left, attack.noise(model, sure, 0.02, ON, seed=1))
-    assert not torch.equal(left, attack.noise(model, sure, 0.02, ON, seed=2))
-    of_fgsm = attack.attack(model, sure, [0.0, 0.02], ON)
+    assert torch.equal(left, attack.noise(model, correct, 0.02, ON, seed=1))
+    assert not torch.equal(left, attack.noise(model, correct, 0.02, ON, seed=2))
+    of_fgsm = attack.attack(model, correct, [0.0, 0.02], ON)
     clean, noisy, attacked = (
-        scores(logits, sure.labels)["loss"] for logits in (of_fgsm[0.0], left, of_fgsm[0.02])
+        scores(logits, correct.labels)["loss"] for logits in (of_fgsm[0.0], left, of_fgsm[0.02])
     )
     assert noisy - clean < 0.5 * (attacked - clean)
 
 
-def test_pgd_stays_within_epsilon_and_is_at_least_as_strong_as_fgsm(model, sure):
-    pixels, labels = sure.read(range(len(sure))).to(ON).float() / 255, sure.labels.to(ON)
+def test_pgd_stays_within_epsilon_and_is_at_least_as_strong_as_fgsm(model, correct):
+    pixels, labels = correct.read(range(len(correct))).to(ON).float() / 255, correct.labels.to(ON)
     settings = Attack(steps=10, step_size=0.004, restarts=1, apgd_steps=0)
     start = draw(pixels.shape, 1, "a test").to(ON)
     moved = descend(
         model.requires_grad_(False), pixels, labels, start, epsilon=0.01, steps=10, step_size=0.004
     )
     assert (moved - pixels).abs().max() <= 0.01 + 1e-6 and 0 <= moved.min() and moved.max() <= 1
-    fast = attack.attack(model, sure, [0.01], ON)[0.01]
-    slow = attack.pgd(model, sure, 0.01, settings, ON, seed=1)
-    assert scores(slow, sure.labels)["loss"] > scores(fast, sure.labels)["loss"]
-    assert torch.equal(slow, attack.pgd(model, sure, 0.01, settings, ON, seed=1))
+    fast = attack.attack(model, correct, [0.01], ON)[0.01]
+    slow = attack.pgd(model, correct, 0.01, settings, ON, seed=1)
+    assert scores(slow, correct.labels)["loss"] > scores(fast, correct.labels)["loss"]
+    assert torch.equal(slow, attack.pgd(model, correct, 0.01, settings, ON, seed=1))
 
 
-def test_more_restarts_leave_no_image_better_off(model, sure):
+def test_more_restarts_are_at_least_as_strong_on_each_image(model, correct):
     def lead(restarts: int) -> torch.Tensor:
         settings = Attack(steps=2, step_size=0.004, restarts=restarts, apgd_steps=0)
-        logits = attack.pgd(model, sure, 0.01, settings, ON, seed=1)
-        right = torch.nn.functional.one_hot(sure.labels, logits.shape[1]).bool()
+        logits = attack.pgd(model, correct, 0.01, settings, ON, seed=1)
+        right = torch.nn.functional.one_hot(correct.labels, logits.shape[1]).bool()
         return logits.masked_fill(right, -torch.inf).amax(1) - logits[right]
 
     assert (lead(3) >= lead(1)).all() and (lead(3) > lead(1)).any()
@@ -200,7 +200,7 @@ def test_epsilon_zero_gives_the_clean_scores_exactly(model, test_set):
     assert rows["f1"][0] == scores(attacked[0.0], test_set.labels)["f1"]
 
 
-def test_examples_follow_a_class_to_its_rank_under_attack(model, test_set):
+def test_examples_have_the_ranks_of_classes_under_attack(model, test_set):
     classes = test_set.classes
     [example] = attack.examples(model, test_set, [3], ["x.jpg"], classes, 0.05, ON)
     logits = attack.attack(model, test_set, [0.0, 0.05], ON)
@@ -212,10 +212,10 @@ def test_examples_follow_a_class_to_its_rank_under_attack(model, test_set):
     assert example_rows([example])["rank_attacked"].tolist() == example.rank_after
 
 
-def test_pick_takes_right_answers_at_even_quantiles_of_their_confidence():
+def test_pick_takes_correct_predictions_at_even_quantiles_of_confidence():
     sureness = torch.tensor([3.0, 9, 1, 5, 8, 2, 7, 4, 6])
     logits = torch.stack([sureness, torch.zeros(9)], 1)
-    labels = torch.tensor([0, 1, 0, 0, 0, 0, 0, 0, 0])  # the surest answer is wrong
+    labels = torch.tensor([0, 1, 0, 0, 0, 0, 0, 0, 0])  # the most confident prediction is wrong
     # of 8, 7, 6, 5, 4, 3, 2, 1: the middle of each half
     assert [sureness[place].item() for place in attack.pick(logits, labels, 2)] == [6, 2]
     assert sorted(attack.pick(logits, labels, 20)) == [0, 2, 3, 4, 5, 6, 7, 8]

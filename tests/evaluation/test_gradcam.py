@@ -1,4 +1,4 @@
-"""Where a model looks, and that it is told the same way each time."""
+"""Grad-CAM finds the car beside noise, and gives equal bytes for equal images."""
 
 import numpy as np
 import pytest
@@ -29,11 +29,11 @@ def noise(cars) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def model(cars, noise) -> nn.Module:
-    """Layers as they were drawn, whose classifier tells cars from noise by the means of both."""
+    """An untrained network whose classifier separates cars from noise by their mean features."""
     model = build_model("resnet18", 2, seed=1)
     body = nn.Sequential(*list(model.children())[:-1], nn.Flatten())
     with torch.no_grad():
-        for _ in range(20):  # so that BatchNorm has seen both
+        for _ in range(20):  # for the statistics of BatchNorm
             model.train()(normalise(torch.cat([cars, noise])))
         model.eval()
         car, other = (body(normalise(pixels)).mean(0) for pixels in (cars, noise))
@@ -62,7 +62,7 @@ def test_the_layer_is_the_deepest_whose_map_has_four_by_four_cells(model, cars, 
     assert min(cells.shape) >= 4 or name == "layer1"
 
 
-def test_the_heat_is_that_of_the_class_asked_for(model, cars, noise):
+def test_the_heat_depends_on_the_class(model, cars, noise):
     both = torch.cat([cars, noise], 3)[:1].repeat(2, 1, 1, 1)
     of_car, of_noise = heat(model, both, torch.tensor([0, 1]), CPU)
     assert of_car[:, :4].sum() > of_car[:, 4:].sum() and of_noise[:, :4].sum() < of_noise[:, 4:].sum()

@@ -17,7 +17,7 @@ def tar(tmp_path):
     return path
 
 
-def test_csv_seeks_to_what_any_tar_tool_extracts(tar):
+def test_offset_and_size_locate_what_a_tar_tool_extracts(tar):
     index = archive.read_index(tar)
     with archive.ArchiveReader(tar) as reader, tarfile.open(tar) as other:
         assert other.getnames() == list(index["name"]) == sorted(IMAGES)
@@ -44,7 +44,7 @@ def test_names_must_increase(tmp_path):
         writer.add("a", b"")
 
 
-def test_a_missing_or_short_archive_is_one_sentence(tar):
+def test_a_missing_or_short_archive_gives_one_message(tar):
     with pytest.raises(InputError, match="gone.tar is missing"):
         archive.ArchiveReader(tar.with_name("gone.tar"))
     with pytest.raises(InputError, match="gone.csv is missing"):

@@ -1,4 +1,4 @@
-"""Two processes on the CPU, for real, against one."""
+"""Training in two real processes on the CPU, compared with one."""
 
 import json
 import os
@@ -18,8 +18,7 @@ from carcls.learning.loading import ArchiveSet
 from carcls.learning.model import build_model
 from carcls.params import Adversarial
 
-# (frozen_layers, lr, attacked): training all layers amplifies the rounding of a sum taken in another order,
-# hence the small steps
+# (frozen_layers, lr, attacked): lr is small for all layers, whose training amplifies rounding
 CASES = [(0, 1e-6, 0), (8, 1e-3, 0), (0, 1e-6, 1)]
 SCRIPT = """
 import json, sys
@@ -37,7 +36,7 @@ if found[0]["rank"] == 0:
 
 
 def trained(data: Path, device: torch.device, frozen_layers: int, lr: float, attacked: int) -> dict:
-    """What this process, alone or one of several, comes to."""
+    """The results of this process, which runs alone or as one of several."""
     sets = [ArchiveSet(data / f"images/{split}.tar") for split in ("train", "val")]
     recipe = training.Recipe(
         frozen_layers=frozen_layers,
@@ -62,7 +61,7 @@ def trained(data: Path, device: torch.device, frozen_layers: int, lr: float, att
 
 
 def start(folder: Path, script: str, *arguments: object) -> subprocess.Popen:
-    """`script`, in two processes that `distributed.launch` starts."""
+    """Start `script` in two processes by `distributed.launch`."""
     (folder / "script.py").write_text(script)
     code = "import sys; from carcls.learning.distributed import launch; launch(2, 'script', *sys.argv[1:])"
     path = (ROOT, ROOT / "tests", Path(__file__).parent, folder)
@@ -76,7 +75,7 @@ def start(folder: Path, script: str, *arguments: object) -> subprocess.Popen:
 
 
 def launch(folder: Path, script: str, *arguments: object) -> tuple[int, str]:
-    """The exit status of the launch, and what it and its processes printed to stderr."""
+    """The exit status of the launch, and the stderr of it and its processes."""
     with start(folder, script, *arguments) as process:
         _, errors = process.communicate()
     return process.returncode, errors
@@ -84,7 +83,7 @@ def launch(folder: Path, script: str, *arguments: object) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def by_two(data, tmp_path_factory) -> dict[tuple, dict]:
-    """What two processes come to in each of CASES."""
+    """The results of two processes for each of CASES."""
     folder = tmp_path_factory.mktemp("by_two")
     status, errors = launch(folder, SCRIPT, data, folder / "two.json")
     assert status == 0, errors
@@ -92,11 +91,11 @@ def by_two(data, tmp_path_factory) -> dict[tuple, dict]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_as_one_does(data, by_two, case):
+def test_two_processes_train_like_one(data, by_two, case):
     one, two, attacked = trained(data, torch.device("cpu"), *case), by_two[case], case[2]
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
-        if attacked:  # rounding decides the sign of a gradient near zero, and with it where the pixel goes
+        if attacked:  # rounding decides the sign of a gradient near zero, and so the direction of the pixel
             assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-2)
         else:
             assert together == pytest.approx(alone, rel=1e-4)
@@ -104,7 +103,7 @@ def test_two_processes_train_as_one_does(data, by_two, case):
         assert two["sums"] == pytest.approx(one["sums"], rel=1e-4, abs=1e-4)
 
 
-# argument: what the second process does while the first waits for it
+# argument: the action of the second process while the first waits for it
 PAIR = """
 import os, time
 from datetime import timedelta
@@ -115,23 +114,23 @@ from carcls.learning import distributed
 distributed.TIMEOUT = timedelta(seconds={timeout})
 with reported(), distributed.joined(torch.device("cpu")):
     distributed.gather(0)
-    os.write(1, b"%d\\n" % os.getpid())  # one write a line: those of two processes do not mix
+    os.write(1, b"%d\\n" % os.getpid())  # one write per line, so that the lines of two processes do not mix
     if not distributed.is_main():
         {second}
     distributed.gather(0)
 """
 
 
-def test_the_message_of_a_process_that_fails_is_all_there_is_to_read(tmp_path):
+def test_only_the_message_of_the_failed_process_is_printed(tmp_path):
     fails = PAIR.format(timeout=60, second='raise InputError("one sentence")')
     assert launch(tmp_path, fails) == (1, "error: one sentence\n")
 
 
-def test_the_launch_has_the_status_of_the_process_that_fails(tmp_path):
+def test_launch_exits_with_the_status_of_the_failed_process(tmp_path):
     assert launch(tmp_path, PAIR.format(timeout=60, second="os._exit(3)")) == (3, "")
 
 
-def test_a_process_that_does_not_answer_ends_the_others(tmp_path):
+def test_a_process_that_does_not_respond_ends_the_others(tmp_path):
     status, errors = launch(tmp_path, PAIR.format(timeout=1, second="time.sleep(600)"))
     assert status == 1
     assert errors.startswith("error: Another process of this training has ended or does not answer")
@@ -141,7 +140,7 @@ def test_a_process_that_does_not_answer_ends_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_a_launch_that_is_ended_ends_its_processes(tmp_path, number, status):
+def test_ending_a_launch_ends_its_processes(tmp_path, number, status):
     with start(tmp_path, PAIR.format(timeout=60, second="time.sleep(600)")) as launcher:
         started = [psutil.Process(int(launcher.stdout.readline())) for _ in range(2)]
         launcher.send_signal(number)
@@ -150,7 +149,7 @@ def test_a_launch_that_is_ended_ends_its_processes(tmp_path, number, status):
         assert "Traceback" not in launcher.stderr.read()
 
 
-def test_batchnorm_over_one_process_is_batchnorm():
+def test_synchronised_batchnorm_in_one_process_equals_batchnorm():
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         expected, norm = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)

@@ -32,7 +32,7 @@ def layer_of(**settings):
     )
 
 
-def test_a_convolution_inside_is_filtered_and_the_same_outside(avx2, calls):
+def test_winograd_is_used_only_inside_the_context(avx2, calls):
     layer, images = layer_of(), torch.randn(32, 128, 8, 8)
     with kernels.applied(CPU, torch.float32):
         filtered = layer(images)
@@ -52,7 +52,7 @@ def test_a_convolution_inside_is_filtered_and_the_same_outside(avx2, calls):
         ("arm64", "AVX2", "cpu", torch.float32),
     ],
 )
-def test_where_it_was_not_measured_everything_is_plain(
+def test_winograd_is_not_used_where_it_was_not_measured(
     machine, capability, device, precision, calls, monkeypatch
 ):
     monkeypatch.setattr(platform, "machine", lambda: machine)
@@ -78,26 +78,26 @@ def test_where_it_was_not_measured_everything_is_plain(
         ({}, 1025),  # its tiles would take too much memory
     ],
 )
-def test_other_convolutions_are_plain(other, images, avx2, calls):
+def test_winograd_is_not_used_for_other_convolutions(other, images, avx2, calls):
     with kernels.applied(CPU, torch.float32):
         layer_of(**other)(torch.zeros(images, 128, 8, 8))
     assert calls == []
 
 
-def test_what_takes_no_gradient_is_plain(avx2, calls):
+def test_winograd_is_not_used_without_gradients(avx2, calls):
     with kernels.applied(CPU, torch.float32), torch.no_grad():
         layer_of()(torch.zeros(32, 128, 8, 8))
     assert calls == []
 
 
-def test_a_call_with_keywords_is_plain(avx2, calls):
+def test_winograd_is_not_used_for_calls_with_keywords(avx2, calls):
     given = {"input": torch.ones(32, 128, 8, 8), "weight": torch.ones(128, 128, 3, 3), "padding": (1, 1)}
     with kernels.applied(CPU, torch.float32):
         output = functional.conv2d(**given, stride=(1, 1), dilation=(1, 1))
     assert output[0, 0, 4, 4] == 128 * 9 and calls == []
 
 
-def test_a_whole_model_keeps_its_gradients(avx2, calls):
+def test_the_gradients_of_a_model_are_unchanged(avx2, calls):
     model = build_model("resnet18", 3, seed=1)
     images = torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 
@@ -110,12 +110,12 @@ def test_a_whole_model_keeps_its_gradients(avx2, calls):
         filtered = gradients()
     assert len(calls) == 9  # of layer2 to layer4, all but the first convolution of each
     for name, gradient in gradients().items():
-        # rounding decides whether a ReLU passes a value near 0
+        # rounding decides whether a ReLU passes a value near zero
         assert (filtered[name] - gradient).norm() <= 0.02 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_fit_uses_them_in_training_alone(fast, avx2, calls):
+def test_fit_uses_winograd_only_in_training(fast, avx2, calls):
     model, size = build_model("resnet18", 2, seed=1), 64
     pixels = torch.randint(0, 256, (32, 3, size, size), dtype=torch.uint8)
     images = ImageSet(pixels.to(memory_format=torch.channels_last), torch.arange(32) % 2)
@@ -135,5 +135,5 @@ def test_fit_uses_them_in_training_alone(fast, avx2, calls):
     of_training = 9 if fast else 0  # convolutions of an epoch's one batch
     for number, _ in enumerate(training.fit(model, images, images, recipe, fast_kernels=fast), 1):
         assert len(calls) == of_training * number  # none in validation
-        model(torch.zeros(32, 3, size, size))  # between epochs the caller's model is plain
+        model(torch.zeros(32, 3, size, size))  # between epochs, the model of the caller does not use winograd
         assert len(calls) == of_training * number

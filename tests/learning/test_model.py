@@ -45,7 +45,7 @@ def pixels():
     return torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
-def test_weights_depend_on_the_seed_alone(model):
+def test_weights_depend_only_on_the_seed(model):
     torch.manual_seed(99)
     again, other = build_model("resnet18", 3, seed=5), build_model("resnet18", 3, seed=6)
     assert torch.equal(model.fc.weight, again.fc.weight)
@@ -58,13 +58,13 @@ def test_normalise_maps_the_value_range_to_minus_one_and_one():
 
 
 @pytest.mark.parametrize("frozen_layers", range(9))
-def test_both_parts_in_a_row_are_the_model(model, pixels, frozen_layers):
+def test_the_frozen_and_the_trained_part_compose_to_the_model(model, pixels, frozen_layers):
     frozen, trained = split_frozen(model, frozen_layers)
     with torch.no_grad():
         assert torch.equal(trained(frozen(normalise(pixels))), model(normalise(pixels)))
 
 
-def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
+def test_the_composed_parts_have_the_gradients_of_the_model(pixels):
     found = []
     for in_parts in (False, True):
         model = build_model("resnet18", 3, seed=5)
@@ -84,13 +84,13 @@ def test_both_parts_in_a_row_have_the_gradients_of_the_model(pixels):
         (8, {"fc"}),
     ],
 )
-def test_what_a_configuration_trains(frozen_layers, trainable):
+def test_trainable_layers_of_each_configuration(frozen_layers, trainable):
     model = build_model("resnet18", 3, seed=5)
     split_frozen(model, frozen_layers)
     assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == trainable
 
 
-def test_a_saved_model_comes_back_whole_and_in_equal_bytes(tmp_path, model, pixels):
+def test_a_saved_model_loads_unchanged_and_saves_to_equal_bytes(tmp_path, model, pixels):
     save_model(tmp_path / "m.safetensors", model, INFO)
     loaded, info = load_model(tmp_path / "m.safetensors")
     assert info == INFO
@@ -110,7 +110,7 @@ def test_a_model_file_with_one_mean_for_all_channels_loads(tmp_path, model):
     assert inference_of(loaded) == Inference(info.mean, info.std, "none")
 
 
-def test_answers_depend_on_the_mean_and_std_of_the_model_file(tmp_path, model, pixels):
+def test_predictions_depend_on_the_mean_and_std_of_the_model_file(tmp_path, model, pixels):
     def answers(inference: Inference) -> torch.Tensor:
         info = replace(INFO, mean=inference.mean, std=inference.std)
         save_model(tmp_path / "m.safetensors", model, info)
@@ -148,7 +148,7 @@ def test_with_tta_the_softmax_of_an_image_and_of_its_mirror_image_are_averaged(m
         ),
     ],
 )
-def test_a_weights_file_says_how_its_images_are_normalised(tmp_path, metadata, expected):
+def test_mean_and_std_are_read_from_a_weights_file(tmp_path, metadata, expected):
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=metadata)
     assert read_normalisation(tmp_path / "w.safetensors") == expected
     model, backbone = (
@@ -161,13 +161,13 @@ def test_a_weights_file_says_how_its_images_are_normalised(tmp_path, metadata, e
     assert all(inference_of(part) == expected for part in split_frozen(model, 6))
 
 
-def test_a_damaged_mean_is_one_sentence(tmp_path):
+def test_an_invalid_mean_gives_one_message(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata={"mean": "0.5 or so"})
     with pytest.raises(InputError, match="w.safetensors: mean and std in its metadata are not three numbers"):
         read_normalisation(tmp_path / "w.safetensors")
 
 
-def test_what_is_no_model_of_ours_is_one_sentence(tmp_path, model):
+def test_a_file_that_is_not_a_model_gives_one_message(tmp_path, model):
     with pytest.raises(InputError, match="gone.safetensors is missing"):
         load_model(tmp_path / "gone.safetensors")
     torch.save(model.state_dict(), tmp_path / "pickle.safetensors")
@@ -179,7 +179,7 @@ def test_what_is_no_model_of_ours_is_one_sentence(tmp_path, model):
             load_model(tmp_path / f"{name}.safetensors")
 
 
-def test_a_model_of_other_classes_is_refused(tmp_path):
+def test_a_model_of_other_classes_is_rejected(tmp_path):
     check_classes(tmp_path, INFO, ["a", "b", "c"])
     with pytest.raises(InputError, match="'d' is only among the data's classes"):
         check_classes(tmp_path, INFO, ["a", "b", "c", "d"])
@@ -204,10 +204,10 @@ def test_a_weights_file_of_any_number_of_classes_becomes_the_backbone(tmp_path, 
         assert torch.equal(model.state_dict()[name], tensor.to(model.state_dict()[name].dtype))
 
 
-def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
+def test_weights_that_do_not_fit_give_one_message(tmp_path, model):
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "resnet18.safetensors")
     with pytest.raises(
-        InputError, match="does not hold the weights of resnet34: its tensor layer1.2.bn1.bias is"
+        InputError, match="does not contain the weights of resnet34: its tensor layer1.2.bn1.bias is"
     ):
         weights.read_weights(tmp_path / "resnet18.safetensors", "resnet34")
     with pytest.raises(InputError, match="gone.pth are missing"):
@@ -222,7 +222,7 @@ def test_weights_that_do_not_fit_are_one_sentence(tmp_path, model):
     "prefix",
     ["", "module.", "model.", "backbone.", "encoder.", "_orig_mod.", "module._orig_mod.model.backbone."],
 )
-def test_weights_are_found_where_trainers_put_them(tmp_path, keys, prefix):
+def test_weights_are_found_under_the_keys_of_trainers(tmp_path, keys, prefix):
     source = build_model("resnet18", 7, seed=3)
     content = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
     content["head.weight" if prefix else "projector.weight"] = torch.zeros(2)
@@ -234,30 +234,30 @@ def test_weights_are_found_where_trainers_put_them(tmp_path, keys, prefix):
     assert torch.equal(backbone["layer4.1.conv2.weight"], source.layer4[1].conv2.weight)
 
 
-def test_a_file_of_two_backbones_is_refused(tmp_path):
+def test_a_file_of_two_backbones_is_rejected(tmp_path):
     state = build_model("resnet18", 7, seed=3).state_dict()
     pair = {
         f"{prefix}.{name}": tensor for prefix in ("encoder_q", "encoder_k") for name, tensor in state.items()
     }
     torch.save(pair, tmp_path / "moco.pth")
     with pytest.raises(
-        InputError, match="holds the backbones encoder_k., encoder_q.: save the tensors of one"
+        InputError, match="contains the backbones encoder_k., encoder_q.: save the tensors of only one"
     ):
         weights.read_weights(tmp_path / "moco.pth", "resnet18")
 
 
-def test_a_pickle_that_runs_code_is_refused_unrun(tmp_path):
+def test_a_pickle_with_code_is_rejected_without_running_it(tmp_path):
     class Trap:
         def __reduce__(self):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(InputError, match="trap.pth holds more than tensors"):
+    with pytest.raises(InputError, match="trap.pth contains more than tensors"):
         weights.read_weights(tmp_path / "trap.pth", "resnet18")
     assert not (tmp_path / "sprung").exists()
 
 
-def test_imagenet_weights_come_through_torchvisions_loader(tmp_path, monkeypatch, model):
+def test_imagenet_weights_are_loaded_by_torchvision(tmp_path, monkeypatch, model):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     path = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"  # torchvision's name for IMAGENET1K_V1
     path.parent.mkdir(parents=True)
@@ -268,7 +268,7 @@ def test_imagenet_weights_come_through_torchvisions_loader(tmp_path, monkeypatch
     assert "fc.weight" not in backbone
 
 
-def test_imagenet_weights_without_a_network_are_one_sentence(tmp_path, monkeypatch):
+def test_imagenet_weights_without_a_network_give_one_message(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens on the discard port

@@ -46,7 +46,7 @@ def fit(sets, frozen_layers=0, **changes):
     return model.cpu(), epochs
 
 
-def test_originals_are_no_copies_and_evenly_of_each_class(sets):
+def test_originals_are_spread_evenly_over_each_class(sets):
     train, val = sets
     assert len(val.originals()) == 12 * 2 < len(val)
     few = train.originals(2)  # of four each: the first and the third
@@ -65,7 +65,7 @@ def test_every_frozen_tensor_is_byte_identical_after_training(sets, frozen_layer
 
 
 @of_the_cpu
-def test_features_computed_once_train_as_features_computed_each_time(sets, monkeypatch):
+def test_computing_features_once_does_not_change_training(sets, monkeypatch):
     once, _ = fit(sets, 6)
     monkeypatch.setattr(training, "MEMORY_LIMIT", 0)
     each_time, _ = fit(sets, 6)
@@ -76,7 +76,7 @@ def test_features_computed_once_train_as_features_computed_each_time(sets, monke
 @pytest.mark.parametrize(
     "changes", [{}, {"precision": torch.bfloat16}, {"precision": torch.bfloat16, "adversarial": ATTACKED}]
 )
-def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
+def test_equal_settings_give_equal_bytes_whatever_ran_before(sets, changes):
     few = [images.select(range(0, len(images), 3)) for images in sets]
     first, epochs = fit(few, **changes)
     torch.manual_seed(12345)
@@ -86,7 +86,7 @@ def test_equal_settings_train_equal_bytes_whatever_ran_before(sets, changes):
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-def test_mirror_images_computed_once_train_as_those_computed_each_time(sets, monkeypatch):
+def test_computing_mirror_images_once_does_not_change_training(sets, monkeypatch):
     once, epochs = fit(sets, 6, flip=True)
     assert epochs != fit(sets, 6)[1]
     monkeypatch.setattr(training, "MEMORY_LIMIT", 0)
@@ -95,7 +95,7 @@ def test_mirror_images_computed_once_train_as_those_computed_each_time(sets, mon
         assert torch.allclose(tensor, each_time.state_dict()[name], atol=1e-5), name
 
 
-def test_each_image_is_mirrored_by_chance_and_alike_in_any_number_of_processes(sets):
+def test_flips_are_random_and_do_not_depend_on_the_number_of_processes(sets):
     train, recipe = sets[0], replace(RECIPE, flip=True)
     inputs = training.Inputs(train, lambda batch: batch)
     order = torch.arange(len(train)).split(16)
@@ -144,7 +144,7 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one_at_power_one():
     ].mean().item() == pytest.approx(1)
 
 
-def test_weights_by_class_turn_answers_to_the_rare_class(sets):
+def test_class_weights_move_predictions_to_the_rare_class(sets):
     images = sets[0]
     places = [*(images.labels == 0).nonzero()[:, 0].tolist(), (images.labels == 1).nonzero()[0].item()]
     few = images.select(places)
@@ -156,7 +156,7 @@ def test_weights_by_class_turn_answers_to_the_rare_class(sets):
     assert chances[1] > chances[0]
 
 
-def test_a_run_learns(sets):
+def test_training_learns(sets):
     _, epochs = fit(sets, epochs=3)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
     assert [epoch.lr for epoch in epochs] == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
@@ -164,7 +164,7 @@ def test_a_run_learns(sets):
     assert losses[2] < losses[1] / 2 < losses[0] / 4
 
 
-def test_adversarial_training_holds_what_plain_training_loses(sets):
+def test_adversarial_training_is_more_robust_than_plain_training(sets):
     train, _ = sets
     settings = Attack(steps=5, step_size=0.008, restarts=1, apgd_steps=0)
 
@@ -184,28 +184,28 @@ def test_adversarial_training_holds_what_plain_training_loses(sets):
 # hundredth of label smoothing, move both by more than is allowed here; no decay, or Adam's, the second.
 @of_the_cpu
 @pytest.mark.parametrize(("frozen_layers", "lr", "rounding"), [(0, 1e-5, 3e-4), (8, 1e-2, 1e-5)])
-def test_the_golden_losses_hold(sets, frozen_layers, lr, rounding):
+def test_losses_equal_the_golden_run(sets, frozen_layers, lr, rounding):
     _, epochs = fit(sets, frozen_layers, epochs=3, lr=lr)
     losses = [(epoch.train_loss, epoch.val_loss) for epoch in epochs]
     for found, golden in zip(losses, GOLDEN[frozen_layers], strict=True):
         assert found == pytest.approx(golden, rel=rounding)
 
 
-def test_the_model_is_left_at_its_best_epoch(sets):
+def test_the_model_has_the_weights_of_its_best_epoch(sets):
     model, epochs = fit(sets, epochs=3, lr=0.01)
     best = max(epoch.val_f1 for epoch in epochs)
     result = scores(predict(model, sets[1], ON), sets[1].labels)
     assert result["f1"] == best
 
 
-def test_training_stops_when_patience_is_out(sets):
+def test_training_stops_after_patience_epochs(sets):
     _, epochs = fit(sets, epochs=9, patience=1, lr=1e-12)
     assert len(epochs) < 9
     assert epochs[-1].val_f1 <= max(epoch.val_f1 for epoch in epochs[:-1])
 
 
-def test_a_loss_that_is_not_finite_is_one_sentence(sets):
-    with pytest.raises(InputError, match=r"epoch \d: lower lr, it is 1e\+30"):
+def test_a_loss_that_is_not_finite_gives_one_message(sets):
+    with pytest.raises(InputError, match=r"epoch \d: lower lr \(now 1e\+30\)"):
         fit(sets, lr=1e30, epochs=3)
 
 
@@ -233,7 +233,7 @@ def test_a_last_batch_of_one_does_not_stop_batchnorm(sets):
     assert len(fit((train, sets[1]), epochs=1)[1]) == 1
 
 
-def test_images_read_as_they_come_are_those_kept_in_memory(data, monkeypatch):
+def test_images_read_from_disk_equal_those_in_memory(data, monkeypatch):
     kept = ArchiveSet(data / "images/val.tar")
     monkeypatch.setattr("carcls.learning.loading.MEMORY_LIMIT", 0)
     read = ArchiveSet(data / "images/val.tar")
@@ -257,7 +257,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("frozen_layers", [0, 6])
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_killed_training_goes_on_to_the_same_bytes(sets, frozen_layers, epoch, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_bytes(sets, frozen_layers, epoch, tmp_path, monkeypatch):
     checkpoint = Checkpoint("a", "f", tmp_path)
     recipe = replace(RECIPE, frozen_layers=frozen_layers, epochs=3)
     whole, epochs = fit(sets, frozen_layers, epochs=3)
@@ -290,7 +290,7 @@ def counted(function, calls):
     return call
 
 
-def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path):
+def test_a_checkpoint_with_another_key_or_a_damaged_one_is_ignored(tmp_path):
     Checkpoint("a", "first", tmp_path).save({"history": []})
     assert Checkpoint("a", "first", tmp_path).load() == {"history": []}
     assert Checkpoint("a", "second", tmp_path).load() is None
@@ -298,7 +298,7 @@ def test_a_checkpoint_of_another_training_or_of_none_is_not_used(tmp_path):
     assert Checkpoint("a", "first", tmp_path).load() is None
 
 
-def test_a_fingerprint_tells_settings_data_and_code_apart(tmp_path, monkeypatch):
+def test_the_checkpoint_key_depends_on_settings_data_and_code(tmp_path, monkeypatch):
     data = tmp_path / "train.csv"
     data.write_text("a")
     before = checkpoint_key(RECIPE, [data])
@@ -326,7 +326,7 @@ def test_other_optimizers_learn_too(sets, optimizer):
     assert epochs[-1].train_loss < epochs[0].train_loss
 
 
-def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
+def test_running_out_of_memory_gives_one_message(sets, monkeypatch):
     def exhausted(*_):
         torch.empty(1 << 50, device=ON)
 
@@ -335,7 +335,7 @@ def test_memory_that_runs_out_is_one_sentence(sets, monkeypatch):
         fit(sets)
 
 
-def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
+def test_a_saved_variant_has_the_scores_of_its_training(data, tmp_path):
     backbone = backbone_of(build_model("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
     cell = variant.prepare(shrunken(), data.parent, "resnet18", "freeze6", ON)
@@ -350,7 +350,7 @@ def test_a_saved_variant_scores_what_its_training_said(data, tmp_path):
 
 
 @pytest.mark.parametrize("config", ["scratch", "pretrained"])
-def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, config):
+def test_a_repeat_uses_another_seed_on_the_same_images(data, config):
     backbone = backbone_of(build_model("resnet18", 5, seed=3).state_dict())
     save_backbone(data / "weights/resnet18.safetensors", backbone)
     cell = variant.prepare(shrunken(), data.parent, "resnet18", config, ON)
@@ -367,7 +367,7 @@ def test_a_repeat_starts_from_seeds_of_its_own_on_the_same_images(data, config):
     assert again.recipe == second.recipe and again.checkpoint.key == second.checkpoint.key
 
 
-def test_the_spread_of_one_training_is_not_told():
+def test_a_single_training_has_no_spread():
     histories = [[training.Epoch(1, 0.1, 1, 0.5, 1, 0, f1)] for f1 in (0.5, 0.6, 0.7)]
     assert variant.spread(histories[:1]) == {}
     told = variant.spread(histories)

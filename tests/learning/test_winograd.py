@@ -10,7 +10,7 @@ def near(one, exact):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7), (12, 6)])
-def test_it_is_the_convolution_and_its_gradients(size):
+def test_winograd_equals_the_convolution_and_its_gradients(size):
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(3, 8, *size, generator=generator).to(memory_format=torch.channels_last)
     weight = torch.randn(5, 8, 3, 3, generator=generator)
@@ -28,7 +28,7 @@ def test_it_is_the_convolution_and_its_gradients(size):
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_only_the_gradient_that_is_asked_for_is_computed(frozen):
+def test_only_the_required_gradient_is_computed(frozen):
     images, weight = torch.ones(1, 2, 4, 4), torch.ones(2, 2, 3, 3)
     leaves = [images, weight]
     leaves[1 - frozen].requires_grad_()

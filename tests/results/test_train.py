@@ -242,7 +242,7 @@ def test_a_full_disk_loses_no_epoch_and_the_message_says_how_to_go_on():
     )
     main(["train", "--resume", "full"])
     log = Path("results/full/train.log").read_text()
-    assert "going on after epoch" in log
+    assert "resuming after epoch" in log
     whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("first", "full"))
     assert whole == again
 
@@ -260,7 +260,7 @@ def test_a_training_that_ran_out_of_memory_goes_on_after_its_last_epoch(monkeypa
         ):
             main(["train", "shapes", *OPTIONS, "--name", "memory"])
     main(["train", "--resume", "memory"])
-    assert "going on after epoch 1" in Path("results/memory/train.log").read_text()
+    assert "resuming after epoch 1" in Path("results/memory/train.log").read_text()
     whole, again = (Path("results", name, "model.safetensors").read_bytes() for name in ("first", "memory"))
     assert whole == again
 

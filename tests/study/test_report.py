@@ -503,7 +503,7 @@ def test_a_missing_file_is_named(small, tmp_path, path):
             target = tmp_path / source.relative_to(small)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(source)
-    with pytest.raises(InputError, match=rf"{re.escape(path)} is missing; `dvc repro` makes it\."):
+    with pytest.raises(InputError, match=rf"{re.escape(path)} is missing"):
         report.render(SETTINGS, tmp_path)
 
 

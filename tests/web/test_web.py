@@ -324,11 +324,11 @@ def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, ta
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("fgsm", 2), "Epsilon is 2: it takes a number from 0 to 1."),
-        (("fgsm", None), "Epsilon is None"),
-        (("pgd", 0.01, 0), "The number of PGD&#39;s steps is 0"),
-        (("pgd", 0.01, 2.5), "steps is 2.5"),
-        (("pgd", 0.01, None), "steps is None"),
+        (("fgsm", 2), "Epsilon must be a number from 0 to 1, not 2."),
+        (("fgsm", None), "from 0 to 1, not None."),
+        (("pgd", 0.01, 0), "The number of PGD steps must be a positive integer, not 0."),
+        (("pgd", 0.01, 2.5), "integer, not 2.5."),
+        (("pgd", 0.01, None), "integer, not None."),
         (("fgsm", 0.01, 10, "<b>"), "The model does not know the class &#39;&lt;b&gt;&#39;: the nearest"),
     ],
 )
@@ -575,7 +575,7 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     was, became = re.findall(r"0\.\d{4}", told.inner_text())
     assert float(was) < float(became)
     page.get_by_label(re.compile("number input for Steps")).fill("0")
-    page.get_by_text("The number of PGD's steps is 0").wait_for()
+    page.get_by_text("The number of PGD steps must be a positive integer").wait_for()
     page.get_by_label("Noise").check()
     table.wait_for()
     told.wait_for(state="detached")

@@ -1,4 +1,4 @@
-"""The class and split of a photograph, from its path alone.
+"""The class and split of a photograph, determined only by its path.
 
 Folders that contain only one folder are ignored. The next level may be split folders (train, val, test). The
 next level is the class, and deeper folders belong to it. A tree with ambiguous names is rejected, so that no
@@ -241,10 +241,10 @@ def canonical_class(name: str) -> str:
 
 
 def lookalikes(classes: Collection[str]) -> list[str]:
-    """A message for each group of classes whose names differ in nothing that a reader would notice.
+    """A message for each group of class names that look alike, and for each name that mixes alphabets.
 
-    That is case, white space, invisible characters, and characters that Unicode calls compatible. Also one
-    for each name with a word of Latin, Cyrillic and Greek letters mixed.
+    Names look alike if they differ only in case, white space, invisible characters, or characters that
+    Unicode calls compatible. A name mixes alphabets if a word has Latin, Cyrillic or Greek letters together.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(classes):
@@ -265,7 +265,7 @@ def lookalikes(classes: Collection[str]) -> list[str]:
 
 
 def _alphabets(word: str) -> set[str]:
-    """Which alphabets with letters of the same look `word` has letters of."""
+    """Which of the alphabets that share letter shapes occur in `word`."""
     return {unicodedata.name(letter, "").partition(" ")[0] for letter in word} & {
         "LATIN",
         "CYRILLIC",

@@ -1,4 +1,4 @@
-"""Recognize train, val and test in the name of a folder.
+"""Recognise train, val and test in the name of a folder.
 
 There are many spellings: `Training`, `seg_train`, `train_images`, `02-Validation`, `testset`, `prueba`,
 `测试集`. A name is split into words. One of them names the split; other words may stand beside it.
