@@ -93,7 +93,7 @@ def test_a_fresh_clone_pulls_the_study_and_trains_nothing(shared, colleague):
 def test_another_model_is_looked_at_without_training_and_goes_to_a_colleague(shared, colleague):
     author = shared / "author"
     looked = ran(author, "exp", "run", "--name", "shallower", "--set-param", "model.arch=resnet18")
-    assert looked - WATCHERS == {"variants", "evaluate", "fgsm", "report"}
+    assert looked - WATCHERS == {"variants", "evaluate", "fgsm", "corruptions", "report"}
     done(author, "dvc", "exp", "push", "origin", "shallower")
     done(colleague, "dvc", "exp", "pull", "origin", "shallower")
     difference = done(colleague, "dvc", "metrics", "diff", "HEAD", "shallower").stdout

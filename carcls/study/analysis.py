@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes ten times as long to import
 
-from carcls.base.scoring import mean_f1
+from carcls.base.scoring import BINS, confidence_bin, mean_f1
 from carcls.study import naming
 
 RESAMPLES = 1000
-BINS = 10
 ATTRIBUTES = ("make", "type", "year")
 
 
@@ -43,18 +42,12 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
     Confidence and accuracy are means over the bin's images, NaN where it has none (Guo et al., 2017).
     """
     edges = np.linspace(0, 1, BINS + 1)
-    place = np.clip(np.digitize(answers.confidence, edges, right=True) - 1, 0, BINS - 1)
     right = answers.actual == answers.predicted
-    groups = pd.DataFrame({"confidence": answers.confidence, "accuracy": right}).groupby(place)
+    table = pd.DataFrame({"confidence": answers.confidence, "accuracy": right})
+    groups = table.groupby(confidence_bin(answers.confidence))
     means = groups.mean().reindex(range(BINS))
     images = groups.size().reindex(range(BINS), fill_value=0)
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "images": images, **means})
-
-
-def calibration_error(bins: pd.DataFrame) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over images, by bin."""
-    gaps = (bins.accuracy - bins.confidence).abs()
-    return float((gaps * bins.images).sum() / bins.images.sum())
 
 
 def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -> dict:

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from safetensors.numpy import load
 
+from carcls.base.scoring import BINS, calibration_error
 from carcls.base.seeds import generator
 from carcls.base.variants import cells, variant_name
 from carcls.data.sources.filter import summary
@@ -264,7 +265,6 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
     classes = per_class["class"].to_list()
     test = run.csv("plots/test/predictions.csv")
     answers = {"test": test} | _attacks(run, parts)
-    bins = analysis.calibration(test)
     return {
         "classes": classes,
         "compared": parts["study"] and paper.is_stanford_cars(classes),
@@ -278,8 +278,8 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
         "attributes": analysis.attribute_scores(test, classes).to_dict("records"),
         "unparsed": [name for name in classes if naming.parse(name) is None],
         "untyped": [name for name in classes if (car := naming.parse(name)) and car.type is None],
-        "bins": bins.to_dict("records"),
-        "calibration_error": analysis.calibration_error(bins),
+        "bins": BINS,
+        "calibration_error": calibration_error(test.confidence, test.actual == test.predicted),
     }
 
 

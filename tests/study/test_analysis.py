@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import ttest_rel
 from sklearn.metrics import f1_score, roc_curve
 
+from carcls.base.scoring import calibration_error
 from carcls.evaluation.shown import looked_at
 from carcls.study import analysis
 
@@ -97,7 +98,9 @@ def test_calibration_error_is_worked_out_by_hand():
     assert bins.images.to_list() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]  # 0.1 is the first bin's upper end
     last = bins.iloc[-1]
     assert (last.accuracy, last.confidence) == pytest.approx((2 / 3, 2.86 / 3))
-    assert analysis.calibration_error(bins) == pytest.approx((3 * (2.86 - 2) / 3 + (1 - 0.1)) / 4)
+    assert calibration_error(frame.confidence, frame.actual == frame.predicted) == pytest.approx(
+        (3 * (2.86 - 2) / 3 + (1 - 0.1)) / 4
+    )
 
 
 def test_pairs_are_counted_both_ways():
