@@ -12,6 +12,7 @@ def corruptions(params: Params, root: Path) -> None:
     """Corrupt the test images. Raises InputError as `load_chosen`."""
     chosen = load_chosen(params, root)
     table = evaluate(chosen.model, chosen.test, chosen.device, params.seed, chosen.path)
-    write_csv(root / "plots/corruptions/test.csv", table)
+    condition = table.corruption + " " + table.severity.astype(str)  # the bars of `dvc plots`
+    write_csv(root / "plots/corruptions/test.csv", table.assign(condition=condition))
     accuracy = (table.accuracy * table.images).sum() / table.images.sum()
     write_json(root / "metrics/corruptions.json", {"corruptions_accuracy": float(accuracy)})

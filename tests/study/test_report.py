@@ -19,6 +19,7 @@ from carcls.base.seeds import generator
 from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.evaluation import heatmap
+from carcls.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from carcls.evaluation.shown import looked_at
 from carcls.files import write_bytes, write_csv, write_json
 from carcls.imageset import archive
@@ -78,6 +79,15 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         columns = {name: rng.random(3) for name in HISTORY}
         frame = pd.DataFrame({"repeat": 1, "epoch": [1, 2, 3], **columns})
         write_csv(root / f"plots/history/{variant}.csv", frame)
+    write_json(root / "metrics/corruptions.json", {"corruptions_accuracy": float(rng.random())})
+    conditions = [(name, severity, 20) for name in CORRUPTIONS for severity in range(1, SEVERITIES + 1)]
+    conditions = pd.DataFrame(conditions, columns=["corruption", "severity", "images"])
+    write_csv(root / "plots/corruptions/test.csv", conditions.assign(accuracy=rng.random(len(conditions))))
+    corrupted = [conditions.assign(variant=name, accuracy=rng.random(len(conditions))) for name in variants]
+    write_csv(root / "plots/corruptions/variants.csv", pd.concat(corrupted))
+    columns = ("temperature", "ece", "ece_scaled", "loss", "loss_scaled")
+    calibrated = {"variant": variants, "images": 9} | {key: rng.random(len(variants)) for key in columns}
+    write_csv(root / "plots/calibration/variants.csv", pd.DataFrame(calibrated))
     for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd", "apgd"])):
         values = {f"{name}_{key}": float(rng.random()) for name in names for key in SCORES}
         write_json(root / f"metrics/{file}.json", values)
@@ -492,6 +502,9 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",
         "metrics/fgsm.json",
+        "metrics/corruptions.json",
+        "plots/corruptions/test.csv",
+        "plots/calibration/variants.csv",
         "plots/test/predictions.csv",
         "plots/fgsm/predictions.csv",
         "plots/fgsm/examples.png",
