@@ -55,6 +55,12 @@ def test_an_image_is_corrupted_alike_in_any_batch_and_differently_by_another_see
         assert (Corrupted(images, name, seed=2).read(range(30)) != together).any()
 
 
+def test_equal_images_get_different_noise():
+    equal = ImageSet(torch.full((4, 3, 32, 32), 128, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    first, *_, fourth = Corrupted(equal, "noise", seed=1).read(range(4))  # both at severity 1
+    assert (first != fourth).any()
+
+
 def test_each_image_meets_each_corruption_once_and_each_severity_meets_all_images(images):
     severities = torch.stack([Corrupted(images, name, seed=1).severities for name in CORRUPTIONS])
     assert all((row.bincount()[1:] == 10).all() for row in severities)
