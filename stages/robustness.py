@@ -1,4 +1,4 @@
-"""plots/fgsm/variants.csv: every variant on validation originals, clean and under attack."""
+"""plots/{fgsm,corruptions,calibration}/variants.csv: every variant on validation originals."""
 
 from pathlib import Path
 

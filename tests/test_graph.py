@@ -12,7 +12,7 @@ from dvc.repo import Repo
 from carcls.base.variants import ARCHS, CONFIGS, cells, variant_name
 from carcls.study import paper
 
-FROM_TRAIN = {"train", "evaluate", "fgsm", "robustness", "report"}
+FROM_TRAIN = {"train", "evaluate", "fgsm", "corruptions", "robustness", "report"}
 FROM_WEIGHTS = {"weights"} | FROM_TRAIN
 FROM_AUGMENT = {"augment"} | FROM_TRAIN
 FROM_SPLIT = {"split"} | FROM_AUGMENT
@@ -31,9 +31,9 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "augment": FROM_AUGMENT,
     "weights": {"watch_weights"} | FROM_WEIGHTS,
     "pretrain": FROM_WEIGHTS,
-    "model": {"variants", "evaluate", "fgsm", "robustness", "report"},
+    "model": {"variants", "evaluate", "fgsm", "corruptions", "robustness", "report"},
     "configs": {"train", "robustness", "report"},
-    "configs.pretrained": FROM_TRAIN,  # the variant of params.yaml that evaluate and fgsm look at
+    "configs.pretrained": FROM_TRAIN,  # the selected variant
     "train": FROM_TRAIN,
     "train.device": FROM_WEIGHTS,
     "train.precision": FROM_WEIGHTS,

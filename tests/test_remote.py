@@ -93,7 +93,7 @@ def test_a_fresh_clone_pulls_the_study_and_trains_nothing(shared, colleague):
 def test_another_model_is_evaluated_without_training_and_shared_with_a_colleague(shared, colleague):
     author = shared / "author"
     looked = ran(author, "exp", "run", "--name", "shallower", "--set-param", "model.arch=resnet18")
-    assert looked - WATCHERS == {"variants", "evaluate", "fgsm", "report"}
+    assert looked - WATCHERS == {"variants", "evaluate", "fgsm", "corruptions", "report"}
     done(author, "dvc", "exp", "push", "origin", "shallower")
     done(colleague, "dvc", "exp", "pull", "origin", "shallower")
     difference = done(colleague, "dvc", "metrics", "diff", "HEAD", "shallower").stdout
@@ -101,3 +101,18 @@ def test_another_model_is_evaluated_without_training_and_shared_with_a_colleague
     done(colleague, "dvc", "exp", "apply", "shallower")
     assert_same_results(author, colleague)
     assert ran(colleague, "repro") <= WATCHERS
+
+
+def test_registered_models_are_had_by_version_from_a_clone_without_data(shared, tmp_path):
+    author = clone(shared / "hub", tmp_path / "author")
+    for version, arch in (("v1.0.0", "resnet34"), ("v2.0.0", "resnet18")):
+        path = author / "params.yaml"
+        path.write_text(re.sub(r"arch: \w+", f"arch: {arch}", path.read_text()))
+        done(author, "git", "commit", "--quiet", "--all", "--allow-empty", "--message", arch)
+        done(author, "git", "tag", "--annotate", f"classifier@{version}", "--message", arch)
+    done(author, "git", "push", "--quiet", "--tags")  # not the branch: the other tests are of it
+    reader = clone(shared / "hub", tmp_path / "reader")
+    for options, variant in (((), "resnet18-pretrained"), (("--rev", "v1.0.0"), "resnet34-pretrained")):
+        done(reader, "dvc", "artifacts", "get", ".", "classifier", "--out", variant, *options)
+        trained = shared / f"author/models/{variant}.safetensors"
+        assert filecmp.cmp(reader / variant, trained, shallow=False)

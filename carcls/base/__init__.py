@@ -3,7 +3,7 @@
 From the bottom up: a module imports only those before it.
 
     seeds     one seed, many independent random streams
-    scoring   macro F1 from counts
+    scoring   macro F1 from counts, calibration error
     variants  the eight variants of the study
     startup   per-process settings: determinism, threads, memory
     pool      a map that runs in several processes

@@ -13,6 +13,7 @@ results folder.
     chosen       the selected model, for the stages that use no other
     evaluate     the selected variant on the test set
     fgsm         the selected variant under attack
-    robustness   every variant under attack
+    corruptions  the selected variant under common corruptions
+    robustness   every variant under attack and common corruptions, and its calibration
     report       every table and figure on one page
 """

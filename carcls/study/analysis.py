@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes ten times as long to import
 
-from carcls.base.scoring import mean_f1
+from carcls.base.scoring import BINS, confidence_bin, mean_f1
 from carcls.study import naming
 
 RESAMPLES = 1000
-BINS = 10
 ATTRIBUTES = ("make", "type", "year")
 
 
@@ -43,18 +42,12 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
     Confidence and accuracy are means over the bin's images, NaN where it has none (Guo et al., 2017).
     """
     edges = np.linspace(0, 1, BINS + 1)
-    place = np.clip(np.digitize(answers.confidence, edges, right=True) - 1, 0, BINS - 1)
     right = answers.actual == answers.predicted
-    groups = pd.DataFrame({"confidence": answers.confidence, "accuracy": right}).groupby(place)
+    table = pd.DataFrame({"confidence": answers.confidence, "accuracy": right})
+    groups = table.groupby(confidence_bin(answers.confidence))
     means = groups.mean().reindex(range(BINS))
     images = groups.size().reindex(range(BINS), fill_value=0)
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "images": images, **means})
-
-
-def calibration_error(bins: pd.DataFrame) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over images, by bin."""
-    gaps = (bins.accuracy - bins.confidence).abs()
-    return float((gaps * bins.images).sum() / bins.images.sum())
 
 
 def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -> dict:
@@ -116,17 +109,35 @@ def architecture_gaps(scores: Mapping[str, float], images: int) -> pd.DataFrame:
     """Columns config, first, second, gap, chance: pairs of architectures in one configuration.
 
     `scores` maps variants (ARCH-CONFIG) to a validation score over `images` images. gap is the second
-    architecture's score minus the first's. chance is the gap that the draw of the images alone exceeds in one
-    of 20 draws between two equally good models (normal approximation, the score taken as a proportion).
+    architecture's score minus the first's; chance as in `chance_gap`.
     """
     rows = []
     for first, second in combinations(scores, 2):
         archs, configs = zip(*(variant.split("-", 1) for variant in (first, second)), strict=True)
         if configs[0] == configs[1]:
-            mean = (scores[first] + scores[second]) / 2
-            chance = 1.96 * np.sqrt(2 * mean * (1 - mean) / images)
-            rows.append((configs[0], *archs, scores[second] - scores[first], float(chance)))
+            gap, chance = scores[second] - scores[first], chance_gap(scores[first], scores[second], images)
+            rows.append((configs[0], *archs, gap, chance))
     return pd.DataFrame(rows, columns=["config", "first", "second", "gap", "chance"])
+
+
+def chance_gap(first: float, second: float, images: int) -> float:
+    """The gap that the draw of the images alone exceeds in one of 20 draws between two equally good models.
+
+    Normal approximation, the scores taken as proportions of `images`.
+    """
+    mean = (first + second) / 2
+    return float(1.96 * np.sqrt(2 * mean * (1 - mean) / images))
+
+
+def corrupted(table: pd.DataFrame, by: str) -> pd.Series:
+    """Accuracy over all rows of `table` (columns images and accuracy) that have the same `by`."""
+    right = (table.accuracy * table.images).groupby(table[by], sort=False).sum()
+    return right / table.images.groupby(table[by], sort=False).sum()
+
+
+def rank_correlation(one: pd.Series, other: pd.Series) -> float | None:
+    """Spearman's rank correlation; None where one of them has the same value throughout."""
+    return float(one.rank().corr(other.rank())) if min(one.nunique(), other.nunique()) > 1 else None
 
 
 def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:

@@ -424,6 +424,17 @@ def variants_by_epsilon(table: pd.DataFrame) -> Figure:
 
 
 @_styled
+def variants_by_severity(table: pd.DataFrame) -> Figure:
+    """Accuracy of every variant under common corruptions; columns variant, severity and accuracy."""
+    figure, panels = _variant_panels(list(dict.fromkeys(table.variant)), "Accuracy", "Severity")
+    for axes, colour, marker, variant in panels:
+        rows = table[table.variant == variant]
+        axes.plot(rows.severity, rows.accuracy, color=colour, marker=marker, label=variant)
+    figure.axes[0].set_ylim(0, 1.02)
+    return figure
+
+
+@_styled
 def detection(curves: Mapping[str, Mapping]) -> Figure:
     """How well entropy tells attacked images: for each attack its ROC curve, `fpr`, `tpr` and `auc`."""
     figure = Figure(figsize=(4.4, 4.1), layout="constrained")

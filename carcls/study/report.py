@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from safetensors.numpy import load
 
+from carcls.base.scoring import BINS, calibration_error
 from carcls.base.seeds import generator
 from carcls.base.variants import cells, variant_name
 from carcls.data.sources.filter import summary
@@ -41,6 +42,7 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
     variants = _variants(params, parts)
     detected = _detected(params, run, parts)
     robustness = _robustness(params, run, variants) if parts["study"] else []
+    defended = _defended(params, robustness)
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -59,7 +61,9 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
         **_answers(params, run, parts),
         detected=detected,
         robustness=robustness,
-        defended=_defended(params, robustness),
+        defended=defended,
+        corruptions=_corruptions(run, variants, defended) if parts["study"] else {},
+        calibrated=_calibrated(run, variants) if parts["study"] else [],
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
@@ -82,6 +86,7 @@ def _check_late_files(run: Run, chosen: str, parts: dict[str, bool]) -> None:
         "metrics/test.json": True,
         "metrics/fgsm.json": parts["attack"],
         "plots/fgsm/examples.png": parts["attack"],
+        "metrics/corruptions.json": parts["study"],
     }
     for path, read in late.items():
         if read:
@@ -264,7 +269,6 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
     classes = per_class["class"].to_list()
     test = run.csv("plots/test/predictions.csv")
     answers = {"test": test} | _attacks(run, parts)
-    bins = analysis.calibration(test)
     return {
         "classes": classes,
         "compared": parts["study"] and paper.is_stanford_cars(classes),
@@ -278,8 +282,8 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
         "attributes": analysis.attribute_scores(test, classes).to_dict("records"),
         "unparsed": [name for name in classes if naming.parse(name) is None],
         "untyped": [name for name in classes if (car := naming.parse(name)) and car.type is None],
-        "bins": bins.to_dict("records"),
-        "calibration_error": analysis.calibration_error(bins),
+        "bins": BINS,
+        "calibration_error": calibration_error(test.confidence, test.actual == test.predicted),
     }
 
 
@@ -320,6 +324,65 @@ def _defended(params: Params, robustness: list[dict]) -> list[dict]:
     return pairs
 
 
+def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
+    """What the page says about common corruptions.
+
+    test: rows of Table S7; variants: accuracy of each variant, by corruption and over all, on originals and
+    under FGSM (mean over epsilons); of_fgsm, of_original: rank correlations of accuracy over all corruptions
+    with these two; pairs: what adversarial training changes, for each of `defended`.
+    """
+    test, table = run.csv("plots/corruptions/test.csv"), run.csv("plots/corruptions/variants.csv")
+    scores = _by_corruption(run, table).reindex(variants).dropna(how="all")
+    overall = scores.overall
+    pairs = []
+    for pair in defended:
+        robust, plain = (scores.loc[pair[kind]["variant"]] for kind in ("robust", "plain"))
+        images = pair["robust"]["scores"]["clean"]["images"]
+        chance = analysis.chance_gap(robust.overall, plain.overall, images)
+        pairs.append({"robust": robust, "plain": plain, "images": images, "chance": chance})
+    means = analysis.corrupted(test, "corruption")
+    return {
+        "test": [
+            {"corruption": name, "severities": rows.accuracy.to_list(), "mean": means[name]}
+            for name, rows in test.groupby("corruption", sort=False)
+        ],
+        "variants": scores,
+        "of_fgsm": analysis.rank_correlation(overall, scores.fgsm),
+        "of_original": analysis.rank_correlation(overall, scores.original),
+        "pairs": pairs,
+    }
+
+
+def _by_corruption(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """Columns original, fgsm, a corruption each, overall: accuracy of each variant (index) on originals."""
+    attacked = run.csv("plots/fgsm/variants.csv")
+    fgsm = attacked[attacked.attack == "fgsm"]
+    columns = {
+        "original": fgsm[fgsm.epsilon == 0].set_index("variant").accuracy,
+        "fgsm": fgsm[fgsm.epsilon > 0].groupby("variant").accuracy.mean(),
+    }
+    for name, rows in table.groupby("corruption", sort=False):
+        columns[name] = analysis.corrupted(rows, "variant")
+    return pd.DataFrame(columns | {"overall": analysis.corrupted(table, "variant")})
+
+
+def _calibrated(run: Run, variants: list[str]) -> list[dict]:
+    """The rows of plots/calibration/variants.csv, in the order of `variants`."""
+    table = run.csv("plots/calibration/variants.csv").set_index("variant", drop=False)
+    return [table.loc[variant].to_dict() for variant in variants if variant in table.index]
+
+
+def _by_severity(run: Run) -> pd.DataFrame:
+    """Columns variant, severity, accuracy: over all corruptions; severity 0 is the originals."""
+    attacked, table = run.csv("plots/fgsm/variants.csv"), run.csv("plots/corruptions/variants.csv")
+    originals = attacked[(attacked.attack == "fgsm") & (attacked.epsilon == 0)].assign(severity=0)
+    tables = [originals[["variant", "severity", "accuracy"]]]
+    for severity, rows in table.groupby("severity"):
+        accuracy = analysis.corrupted(rows, "variant").rename("accuracy").rename_axis("variant")
+        tables.append(accuracy.reset_index().assign(severity=severity))
+    return pd.concat(tables, ignore_index=True)
+
+
 def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dict]:
     """`analysis.detection` of each attack, by its title."""
     clean = run.csv("plots/test/predictions.csv").entropy
@@ -351,6 +414,7 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
         drawn["f1_curves"] = figures.f1_curves(histories)
         table = run.csv("plots/fgsm/variants.csv")
         drawn["variants_by_epsilon"] = figures.variants_by_epsilon(table[table.attack == "fgsm"])
+        drawn["variants_by_severity"] = figures.variants_by_severity(_by_severity(run))
     if parts["attack"]:
         entropies = test.entropy, run.csv("plots/fgsm/predictions.csv").entropy
         drawn["entropies"] = figures.entropies(*entropies, len(classes))

@@ -17,7 +17,7 @@ from carcls import params
 from carcls.data import augment
 from carcls.data.augment import Operation
 from carcls.errors import InputError
-from carcls.imageset import archive, images
+from carcls.imageset import archive, images, operations
 
 SETTINGS = params.Operations.model_validate(
     {
@@ -90,7 +90,7 @@ def picture(rng) -> np.ndarray:
 
 def test_an_operation_gives_a_new_image_of_the_same_shape(picture, rng):
     before = picture.copy()
-    for name in augment.OPERATIONS:
+    for name in operations.OPERATIONS:
         result = augment.apply(picture, augment.draw(name, SETTINGS, rng))
         assert (result.shape, result.dtype) == (picture.shape, np.uint8), name
         assert (result != picture).any(), name
@@ -98,63 +98,63 @@ def test_an_operation_gives_a_new_image_of_the_same_shape(picture, rng):
 
 
 def test_horizontal_flip_mirrors_columns(picture):
-    assert (augment.horizontal_flip(picture) == picture[:, ::-1]).all()
+    assert (operations.horizontal_flip(picture) == picture[:, ::-1]).all()
 
 
 def test_brightness_and_contrast_follow_the_formula(picture):
-    result = augment.brightness_contrast(picture, brightness=0.1, contrast=-0.15)
+    result = operations.brightness_contrast(picture, brightness=0.1, contrast=-0.15)
     assert np.abs(result - np.clip(0.85 * picture + 25.5, 0, 255)).max() <= 0.501
     assert (
-        augment.brightness_contrast(picture, brightness=0.2, contrast=0.2).max() == 255
+        operations.brightness_contrast(picture, brightness=0.2, contrast=0.2).max() == 255
     )  # clipped, not wrapped
 
 
 def test_gamma_is_a_power_of_the_unit_interval(picture):
-    result = augment.gamma(picture, exponent=0.8)
+    result = operations.gamma(picture, exponent=0.8)
     assert np.abs(result - 255 * (picture / 255) ** 0.8).max() <= 0.5
 
 
 def test_rotation_is_counter_clockwise_about_the_centre(rng):
     square = rng.integers(0, 256, (33, 33, 3), np.uint8)
-    assert (augment.rotate(square, degrees=0) == square).all()
-    assert (augment.rotate(square, degrees=90) == np.rot90(square)).all()
-    assert (augment.rotate(square, degrees=-90) == np.rot90(square, -1)).all()
+    assert (operations.rotate(square, degrees=0) == square).all()
+    assert (operations.rotate(square, degrees=90) == np.rot90(square)).all()
+    assert (operations.rotate(square, degrees=-90) == np.rot90(square, -1)).all()
 
 
 def test_rotation_fills_the_corners_with_the_picture():
     grey = np.full((40, 40, 3), 90, np.uint8)
-    assert (augment.rotate(grey, degrees=31) == 90).all()
+    assert (operations.rotate(grey, degrees=31) == 90).all()
 
 
 def test_rgb_shift_adds_to_each_channel_and_clips(picture):
-    result = augment.rgb_shift(picture, red=20, green=-7, blue=0)
+    result = operations.rgb_shift(picture, red=20, green=-7, blue=0)
     assert (result == np.clip(picture.astype(int) + [20, -7, 0], 0, 255)).all()
 
 
 def test_gauss_noise_has_the_asked_strength_in_every_channel():
     grey = np.full((256, 256, 3), 128, np.uint8)
-    noise = augment.gauss_noise(grey, std=0.1, seed=3).astype(float) - 128
+    noise = operations.gauss_noise(grey, std=0.1, seed=3).astype(float) - 128
     assert np.allclose(noise.mean(axis=(0, 1)), 0, atol=0.4)
     assert np.allclose(noise.std(axis=(0, 1)), 25.5, rtol=0.02)
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
     assert abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01  # a normal distribution has as much within 1 std
-    assert (augment.gauss_noise(grey, std=0.1, seed=4) != noise + 128).any()
+    assert (operations.gauss_noise(grey, std=0.1, seed=4) != noise + 128).any()
 
 
 def test_channel_shuffle_names_the_new_channels(picture):
-    for order in augment.ORDERS:
+    for order in operations.ORDERS:
         expected = picture[..., ["RGB".index(channel) for channel in order]]
-        assert (augment.channel_shuffle(picture, order=order) == expected).all()
-    assert set(augment.ORDERS) == set(map("".join, itertools.permutations("RGB"))) - {"RGB"}
+        assert (operations.channel_shuffle(picture, order=order) == expected).all()
+    assert set(operations.ORDERS) == set(map("".join, itertools.permutations("RGB"))) - {"RGB"}
 
 
 def test_grayscale_weighs_the_channels(picture):
-    result = augment.grayscale(picture)
+    result = operations.grayscale(picture)
     assert np.abs(result - (picture @ [0.299, 0.587, 0.114])[..., None]).max() <= 0.51
 
 
 def test_blur_is_the_mean_of_a_box(picture):
-    result = augment.blur(picture, kernel=5)
+    result = operations.blur(picture, kernel=5)
     windows = np.lib.stride_tricks.sliding_window_view(picture, (5, 5), axis=(0, 1))
     assert np.abs(result[2:-2, 2:-2] - windows.mean(axis=(-2, -1))).max() <= 0.5
 
@@ -164,7 +164,8 @@ def test_blur_is_the_mean_of_a_box(picture):
 
 def test_strengths_stay_in_their_ranges_and_use_them(rng):
     drawn = {
-        name: [augment.draw(name, SETTINGS, rng).strengths for _ in range(300)] for name in augment.OPERATIONS
+        name: [augment.draw(name, SETTINGS, rng).strengths for _ in range(300)]
+        for name in operations.OPERATIONS
     }
 
     def extent(operation: str, key: str) -> tuple[float, float]:
@@ -183,7 +184,7 @@ def test_strengths_stay_in_their_ranges_and_use_them(rng):
         slack = (high - low) / 20
         assert low <= least < low + slack and high - slack < most <= high, (operation, key)
     assert {strengths["kernel"] for strengths in drawn["blur"]} == {3, 5, 7}
-    assert {strengths["order"] for strengths in drawn["channel_shuffle"]} == set(augment.ORDERS)
+    assert {strengths["order"] for strengths in drawn["channel_shuffle"]} == set(operations.ORDERS)
 
 
 def test_a_strength_without_effect_is_not_drawn(rng):
@@ -225,14 +226,14 @@ def test_a_class_gets_the_copies_it_lacks_spread_over_its_originals():
 
 def test_every_original_has_all_operations_before_any_pair():
     for of_one in plan(4, 4 + 4 * 10):
-        assert sorted(map(names, of_one[:9])) == sorted((name,) for name in augment.OPERATIONS)
+        assert sorted(map(names, of_one[:9])) == sorted((name,) for name in operations.OPERATIONS)
         assert len(of_one[9]) == 2
     first_round = [names(of_one[0]) for of_one in plan(4)]
     assert len(set(first_round)) == 4  # neighbours differ
 
 
 def test_no_two_copies_of_an_original_have_the_same_operations():
-    order = list(augment.OPERATIONS)
+    order = list(operations.OPERATIONS)
     for of_one in plan(1, 1 + 73) + plan(5, 5 + 5 * 73):
         assert len(set(map(names, of_one))) == len(of_one) == 73
         for copy in of_one:

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import ttest_rel
 from sklearn.metrics import f1_score, roc_curve
 
+from carcls.base.scoring import calibration_error
 from carcls.evaluation.shown import looked_at
 from carcls.study import analysis
 
@@ -97,7 +98,9 @@ def test_calibration_error_is_worked_out_by_hand():
     assert bins.images.to_list() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]  # 0.1 is the first bin's upper end
     last = bins.iloc[-1]
     assert (last.accuracy, last.confidence) == pytest.approx((2 / 3, 2.86 / 3))
-    assert analysis.calibration_error(bins) == pytest.approx((3 * (2.86 - 2) / 3 + (1 - 0.1)) / 4)
+    assert calibration_error(frame.confidence, frame.actual == frame.predicted) == pytest.approx(
+        (3 * (2.86 - 2) / 3 + (1 - 0.1)) / 4
+    )
 
 
 def test_pairs_are_counted_both_ways():
@@ -161,3 +164,17 @@ def test_a_gap_between_architectures_is_held_against_the_draw_of_the_images():
     [gap] = analysis.architecture_gaps(scores, 128).to_dict("records")
     assert (gap["config"], gap["first"], gap["second"]) == ("pretrained", "resnet18", "resnet34")
     assert gap["gap"] == pytest.approx(0.2) and gap["chance"] == pytest.approx(1.96 * 0.05)
+
+
+def test_accuracy_over_severities_counts_every_image_once():
+    table = pd.DataFrame(
+        {"kind": ["blur", "blur", "noise"], "images": [10, 30, 5], "accuracy": [1, 0.5, 0.2]}
+    )
+    assert analysis.corrupted(table, "kind").to_dict() == pytest.approx({"blur": 0.625, "noise": 0.2})
+
+
+def test_rank_correlation_is_worked_out_by_hand_and_needs_two_values():
+    one = pd.Series([0.1, 0.1, 0.5, 0.9])  # ranks 1.5, 1.5, 3, 4
+    assert analysis.rank_correlation(one, 1 - one) == pytest.approx(-1)
+    assert analysis.rank_correlation(one, pd.Series([1, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    assert analysis.rank_correlation(one, 0 * one) is None

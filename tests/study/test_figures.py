@@ -194,6 +194,20 @@ def test_labels_of_many_epsilons_do_not_overlap():
     assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
 
 
+def test_accuracy_by_severity_is_drawn_in_the_panel_of_the_architecture():
+    table = pd.DataFrame(
+        [
+            (f"{arch}-scratch", severity, (4 - severity) / size)
+            for arch, size in (("resnet18", 10), ("resnet34", 5))
+            for severity in range(4)
+        ],
+        columns=["variant", "severity", "accuracy"],
+    )
+    for axes, size in zip(figures.variants_by_severity(table).axes, (10, 5), strict=True):
+        [line] = axes.get_lines()
+        assert line.get_xydata().tolist() == [[severity, (4 - severity) / size] for severity in range(4)]
+
+
 @pytest.fixture
 def example() -> SimpleNamespace:
     rng = np.random.default_rng(0)

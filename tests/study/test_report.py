@@ -19,6 +19,7 @@ from carcls.base.seeds import generator
 from carcls.data.copies import COLUMNS, SHARED
 from carcls.errors import InputError
 from carcls.evaluation import heatmap
+from carcls.evaluation.corruptions import CORRUPTIONS, SEVERITIES
 from carcls.evaluation.shown import looked_at
 from carcls.files import write_bytes, write_csv, write_json
 from carcls.imageset import archive
@@ -78,6 +79,15 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
         columns = {name: rng.random(3) for name in HISTORY}
         frame = pd.DataFrame({"repeat": 1, "epoch": [1, 2, 3], **columns})
         write_csv(root / f"plots/history/{variant}.csv", frame)
+    write_json(root / "metrics/corruptions.json", {"corruptions_accuracy": float(rng.random())})
+    conditions = [(name, severity, 20) for name in CORRUPTIONS for severity in range(1, SEVERITIES + 1)]
+    conditions = pd.DataFrame(conditions, columns=["corruption", "severity", "images"])
+    write_csv(root / "plots/corruptions/test.csv", conditions.assign(accuracy=rng.random(len(conditions))))
+    corrupted = [conditions.assign(variant=name, accuracy=rng.random(len(conditions))) for name in variants]
+    write_csv(root / "plots/corruptions/variants.csv", pd.concat(corrupted))
+    columns = ("temperature", "ece", "ece_scaled", "loss", "loss_scaled")
+    calibrated = {"variant": variants, "images": 9} | {key: rng.random(len(variants)) for key in columns}
+    write_csv(root / "plots/calibration/variants.csv", pd.DataFrame(calibrated))
     for file, names in (("test", ["test"]), ("fgsm", ["fgsm", "noise", "pgd", "apgd"])):
         values = {f"{name}_{key}": float(rng.random()) for name in names for key in SCORES}
         write_json(root / f"metrics/{file}.json", values)
@@ -217,6 +227,51 @@ def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
     ]
     assert [name.removesuffix(" ★") for name, _ in rows] == expected
     assert [name for name, mark in rows if mark] == ["ResNet-34 pretrained ★"]
+
+
+def cells(page: str, name: str) -> dict[str, list[str]]:
+    """The cells of each row of a table, by its heading."""
+    rows = re.findall(r'<th scope="row">([^<]*?)(?: ★)?</th>(.*?)</tr>', table(page, name))
+    return {heading: re.findall(r"<td[^>]*>([^<]*)", row) for heading, row in rows}
+
+
+def test_accuracy_under_common_corruptions_is_shown_by_severity_and_by_variant(page, small):
+    test, every = (pd.read_csv(small / f"plots/corruptions/{name}.csv") for name in ("test", "variants"))
+    rows = cells(page, "Table S7")
+    assert list(rows) == ["Noise", "Blur", "Brightness", "Contrast", "JPEG", "Pixelation", "Rotation"]
+    blur = test[test.corruption == "blur"].accuracy
+    assert rows["Blur"] == [f"{value:.3f}" for value in (*blur, blur.mean())]
+    fgsm = pd.read_csv(small / "plots/fgsm/variants.csv")
+    mine = fgsm[(fgsm.variant == "resnet18-freeze6") & (fgsm.attack == "fgsm")].set_index("epsilon").accuracy
+    means = every[every.variant == "resnet18-freeze6"].groupby("corruption", sort=False).accuracy.mean()
+    expected = [f"{value:.3f}" for value in (mine[0.0], mine[0.01], *means, means.mean())]
+    assert cells(page, "Table S8")["ResNet-18 freeze6"] == expected
+
+
+def test_calibration_of_every_variant_is_shown(page, small):
+    rows = cells(page, "Table S9")
+    table = pd.read_csv(small / "plots/calibration/variants.csv").set_index("variant")
+    row = table.loc["resnet34-scratch", ["temperature", "ece", "ece_scaled", "loss", "loss_scaled"]]
+    assert rows["ResNet-34 scratch"] == [f"{row.iloc[0]:.2f}", *(f"{value:.3f}" for value in row.iloc[1:])]
+    assert len(rows) == 8
+
+
+def test_whether_what_helps_against_fgsm_helps_against_corruptions_is_answered(tmp_path, page):
+    [said] = re.findall(r"<p>Does what helps against FGSM help here\? .*</p>", page)
+    assert "Of the 8 variants" in said and "No variant was trained on attacked images." in said
+    adversarial = Config(pretrained=True, frozen_layers=0, adversarial=Adversarial(epsilon=0.01, steps=1))
+    settings = SETTINGS.model_copy(update={"configs": SETTINGS.configs | {"robust": adversarial}})
+    settings = settings.model_copy(update={"model": SETTINGS.model.model_copy(update={"config": "robust"})})
+    root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet18-robust", "resnet34-robust"])
+    path = root / "plots/corruptions/variants.csv"
+    table = pd.read_csv(path)
+    for robust, answer in ((0.9, "it helps here too"), (0.1, "it costs accuracy here"), (0.5, "explains")):
+        table["accuracy"] = table.variant.map({"resnet34-robust": robust}).fillna(0.5)
+        write_csv(path, table)
+        [said] = re.findall(
+            r"<p>Does what helps against FGSM help here\? .*</p>", report.render(settings, root)
+        )
+        assert f"under corruptions {robust:.3f} against 0.500: " in said and answer in said
 
 
 def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
@@ -492,6 +547,9 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",
         "metrics/fgsm.json",
+        "metrics/corruptions.json",
+        "plots/corruptions/test.csv",
+        "plots/calibration/variants.csv",
         "plots/test/predictions.csv",
         "plots/fgsm/predictions.csv",
         "plots/fgsm/examples.png",
