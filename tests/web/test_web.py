@@ -52,6 +52,8 @@ FORM = jobs.Form(
     val=0.2,
     keep="best",
     flip=False,
+    tta="none",
+    normalise="weights",
     class_weights=0.0,
     image_size=32,
     device="cpu",
@@ -117,7 +119,8 @@ def server(project):
 
 
 def test_a_folder_is_counted():
-    assert settings.count("shapes") == (["bar", "disc", "square"], 48, "")
+    found = settings.count("shapes")
+    assert found.classes() == ["bar", "disc", "square"] and len(found.rows) == 48 and found.left_out == ""
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
     draw_shapes(tmp_path / "many", 4)
     (tmp_path / "many/disc/.hidden.png").touch()
     (tmp_path / "many/disc/notes.txt").touch()
-    assert settings.count(str(tmp_path / "many"))[2] == "1 .txt, 1 hidden"
+    assert settings.count(str(tmp_path / "many")).left_out == "1 .txt, 1 hidden"
 
 
 # --- The training process.
@@ -453,7 +456,9 @@ def open_page(page, server: str) -> None:
 
     page.goto(server)
     # the page asks for this name as soon as it listens: what is typed before that is lost
-    expect(page.get_by_label("Results folder, in results/")).not_to_have_value("", timeout=30_000)
+    expect(page.get_by_label("Name of the model, for its folder in results/")).not_to_have_value(
+        "", timeout=30_000
+    )
 
 
 def open_tab(page, name: str) -> None:
@@ -466,7 +471,7 @@ def fill_form(page, epochs: int, results: str) -> None:
     folder.press("Enter")
     page.get_by_text("3 classes, 48 images.").wait_for()
     values = {"Epochs": epochs, "Image size (pixels)": 32, "Batch size": 8}
-    for label, value in (values | {"Results folder, in results/": results}).items():
+    for label, value in (values | {"Name of the model, for its folder in results/": results}).items():
         page.get_by_label(label, exact=True).fill(str(value))
     page.get_by_label("Pretrained", exact=True).uncheck()
     page.get_by_label(re.compile("data.skip_unreadable")).check()
