@@ -64,6 +64,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
         "fn": lambda *values: _estimate(jobs, *values),
         "inputs": [folder, *form],
         "outputs": estimated,
+        "trigger_mode": "always_last",  # typing starts one at a time
         **QUIET,
     }
     gr.on([folder.submit, folder.blur], **counts).then(**estimates)
@@ -206,7 +207,8 @@ def _count(folder: str):
     )
     if found.left_out:
         told += html.note(f"Skipped: {found.left_out}.")
-    told += "".join(html.problem(message) for message in found.warnings())
+    for message in found.warnings():
+        told += html.problem(message)
     return told, len(images), pick
 
 

@@ -469,7 +469,8 @@ def fill_form(page, epochs: int, results: str) -> None:
     folder = page.get_by_label("Folder with class folders")
     folder.fill("shapes")
     folder.press("Enter")
-    page.get_by_text("3 classes, 48 images.").wait_for()
+    page.get_by_text("3 classes, 48 images. The smallest class is bar: 16 images.").wait_for()
+    page.get_by_text("More options").click()
     values = {"Epochs": epochs, "Image size (pixels)": 32, "Batch size": 8}
     for label, value in (values | {"Name of the model, for its folder in results/": results}).items():
         page.get_by_label(label, exact=True).fill(str(value))
@@ -478,6 +479,28 @@ def fill_form(page, epochs: int, results: str) -> None:
     page.get_by_label(re.compile("split.drop_duplicates")).uncheck()
     page.get_by_label("Architecture").click()
     page.get_by_role("option", name="resnet18", exact=True).click()
+
+
+def test_a_beginner_names_a_folder_and_a_model_and_sees_what_was_found(page, project):
+    for folder, images in (("Ram CV", 3), ("Ram C-V", 3), ("tulip", 5)):
+        (project / "beginner" / folder).mkdir(parents=True)
+        for number in range(images):
+            photo = project / f"shapes/disc/{number:02}.png"
+            shutil.copy(photo, project / f"beginner/{folder}/{folder}-{number}.png")
+    assert page.get_by_label("Epochs", exact=True).is_hidden()
+    folder = page.get_by_label("Folder with class folders")
+    folder.fill("beginner")
+    folder.press("Enter")
+    page.get_by_text("2 classes, 11 images. The smallest class is tulip: 5 images.").wait_for()
+    page.get_by_text("The folders 'Ram C-V' and 'Ram CV' are read as one class").wait_for()
+    duration = page.get_by_text(re.compile(r"Training takes about \d+ (min|h) on this machine"))
+    duration.wait_for()
+    before = duration.inner_text()
+    page.get_by_text("More options").click()
+    page.get_by_label("Epochs", exact=True).fill("200000")
+    page.wait_for_function("before => !document.body.innerText.includes(before)", arg=before)
+    duration.wait_for()
+    assert re.search(r"\d\d+ h", duration.inner_text())
 
 
 def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
