@@ -146,7 +146,7 @@ def _choosing(defaults: params.Params) -> list[gr.components.Component]:
             [("image and mirror image", "flip"), ("image alone", "none")],
             value=train.tta,
             label="Prediction from (train.tta)",
-            min_width=120,
+            min_width=160,
         )
     # as `carcls train --no-flip`: a mirror image tells nothing where left and right differ
     flip.input(lambda on: train.tta if on else "none", flip, tta, **EVENT)
@@ -155,7 +155,7 @@ def _choosing(defaults: params.Params) -> list[gr.components.Component]:
             [("of the weights", "weights"), ("ImageNet's", "imagenet"), ("0.5", "half")],
             value=train.normalise,
             label="Mean and std of the input (train.normalise)",
-            min_width=120,
+            min_width=160,
         )
         weights = gr.Number(
             train.class_weights, label="Class weights (1: rare classes count as much)", min_width=120
