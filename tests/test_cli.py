@@ -386,7 +386,7 @@ def test_the_ten_lines_of_the_docs_give_the_answer_of_the_command_line(model, tm
     cli.main(["export", str(model), "models/resnet34-pretrained.onnx"])
     cli.main(["predict", str(model), "car.jpg", "--json", "--top", "1"])
     [answer] = json.loads(capsys.readouterr().out.partition("\n")[2])
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
     exec(code, {})
     name, _, probability = capsys.readouterr().out.strip().rpartition(" ")
     assert name == answer["top"][0]["class"]

@@ -9,4 +9,5 @@ From the bottom up: a module imports only those before it.
     label_errors   possible label errors among the photographs
     train          from photographs to a model and its report
     evaluate       a trained model on labelled photographs that it has not seen
+    api            the Python interface
 """

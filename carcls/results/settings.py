@@ -12,6 +12,23 @@ from carcls.data.sources.layout import Placed, lookalikes, merged
 from carcls.errors import InputError
 
 PRESET = Path(__file__).with_name("photographs.yaml")
+OPTIONS = {  # options of `carcls train`, and their keys in params
+    "arch": "model.arch",
+    "weights": "weights",
+    "pretrained": "pretrained",
+    "frozen_layers": "frozen_layers",
+    "epochs": "train.epochs",
+    "image_size": "data.image_size",
+    "lr": "train.lr",
+    "batch_size": "train.batch_size",
+    "val": "split.val",
+    "keep": "train.keep",
+    "flip": "train.flip",
+    "tta": "train.tta",
+    "normalise": "train.normalise",
+    "class_weights": "train.class_weights",
+    "device": "train.device",
+}
 TRAINED = {
     True: ("train", ""),
     False: ("train", "val", ""),

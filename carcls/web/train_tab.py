@@ -57,8 +57,22 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
             log = gr.Textbox(label="Log", lines=10, max_lines=10, interactive=False)
 
     shown = [status, curves, log, start, stop]
-    options: list[Any] = form[3:-1]
-    classes = form[2]
+    _describe_choice(jobs, folder, pick, form, [counted, estimated])
+    start.click(lambda *values: _start(jobs, *values), [folder, *form], [refused, results], **EVENT).then(
+        lambda: _look(jobs), outputs=shown, **EVENT
+    )
+    stop.click(lambda: _stop(jobs), outputs=refused, **EVENT)
+    timer = gr.Timer(POLL)
+    timer.tick(lambda: _look(jobs), outputs=shown, **QUIET)
+    gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
+
+
+def _describe_choice(
+    jobs: Jobs, folder: gr.Textbox, pick: gr.Dropdown, form: list[Any], outputs: list[gr.HTML]
+) -> None:
+    """Show in `outputs` what `folder` contains and how long a training with `form` takes, as they change."""
+    counted, estimated = outputs
+    classes, *options = form[2:-1]
     counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
     estimates: dict[str, Any] = {
         "fn": lambda *values: _estimate(jobs, *values),
@@ -70,13 +84,6 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
     gr.on([folder.submit, folder.blur], **counts).then(**estimates)
     pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts).then(**estimates)
     gr.on([option.change for option in options], **estimates)
-    start.click(lambda *values: _start(jobs, *values), [folder, *form], [refused, results], **EVENT).then(
-        lambda: _look(jobs), outputs=shown, **EVENT
-    )
-    stop.click(lambda: _stop(jobs), outputs=refused, **EVENT)
-    timer = gr.Timer(POLL)
-    timer.tick(lambda: _look(jobs), outputs=shown, **QUIET)
-    gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
