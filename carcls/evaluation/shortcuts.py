@@ -1,6 +1,5 @@
 """Whether the way that photographs were taken predicts their class, and which photographs are unusual."""
 
-import warnings
 from typing import TYPE_CHECKING
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS = 5  # of cross-validation; fewer where no class has so many images
+FOLDS = 5  # of cross-validation; smaller classes are left out
 MEASURES = ("brightness", "sharpness", "size", "aspect ratio")  # columns of a table of photographs
 DEVIATIONS = 3.3  # standard deviations that chance exceeds in 1 of 2,000 cases (one-sided, normal)
 UNUSUAL = 4  # standard deviations, estimated from the median deviation, from the median of a logarithm ...
@@ -28,21 +27,24 @@ def shortcuts(photographs: "pd.DataFrame", seed: int) -> "pd.DataFrame":
 
     The score is the balanced accuracy of a decision tree of depth 2 on that measure alone, in
     cross-validation. Guesses that do not depend on the class have the mean `chance`, and rarely exceed
-    `bound`. `photographs` has the columns MEASURES and label.
+    `bound`. `photographs` has the columns MEASURES and label. No row where fewer than two classes have FOLDS
+    photographs.
     """
     import pandas as pd
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
+    sizes = photographs["label"].map(photographs["label"].value_counts())
+    photographs = photographs[sizes >= FOLDS]
     labels = np.unique(photographs["label"], return_inverse=True)[1]
     counts = np.bincount(labels)
+    if len(counts) < 2:
+        return pd.DataFrame(columns=["measure", "score", "chance", "bound"])
     tree = DecisionTreeClassifier(max_depth=2, class_weight="balanced", random_state=seed)
-    folds = StratifiedKFold(min(FOLDS, int(counts.max())), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     rows = []
     for name in MEASURES:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class")  # has no more than images
-            predicted = cross_val_predict(tree, photographs[[name]].to_numpy(), labels, cv=folds)
+        predicted = cross_val_predict(tree, photographs[[name]].to_numpy(), labels, cv=folds)
         recalls = np.bincount(labels[predicted == labels], minlength=len(counts)) / counts
         share = np.bincount(predicted, minlength=len(counts)) / len(labels)
         chance = 1 / len(counts)

@@ -13,7 +13,7 @@ from carcls.imageset import archive
 TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
-    *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked"),
+    *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked", "measure"),
 )
 
 

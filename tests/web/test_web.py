@@ -532,7 +532,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     left = {path.name for path in (project / "results/watched").iterdir()}
     assert left == {
         *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
-        *("report.html", "metrics.json", "photographs.csv", "predictions.csv"),
+        *("report.html", "metrics.json", "photographs.csv", "predictions.csv", "unusual.csv"),
     }
     with page.expect_popup() as popup:
         page.get_by_text("Open its report").click()
