@@ -321,7 +321,7 @@ def by_class(photographs: pd.DataFrame, measure: str) -> Figure:
     axes.plot(spans[0.5], rows, "o", color="white", markersize=3.5)
     axes.set_yticks(rows, [_shorten(name, 44) for name in spans.index])
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(measure.capitalize())
+    axes.set_xlabel(f"{measure.capitalize()}{' (square root of pixels)' if measure == 'size' else ''}")
     return figure
 
 
