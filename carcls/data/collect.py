@@ -52,11 +52,13 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 height=image.shape[0],
                 **{"class": photograph.class_name},
             )
-        for class_name in source.classes:
-            if not counts[class_name]:
-                raise InputError(
-                    f"The class {class_name!r} has no readable image: repair or remove its folder."
-                )
+        _check_classes(source.classes, counts)
     if left_out:
         log.warning("skipped: %s", summary(left_out))
     return left_out
+
+
+def _check_classes(classes: list[str], counts: Counter[str]) -> None:
+    for class_name in classes:
+        if not counts[class_name]:
+            raise InputError(f"The class {class_name!r} has no readable image: repair or remove its folder.")
