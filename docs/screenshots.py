@@ -15,7 +15,9 @@ SIZE = {"width": 1200, "height": 1000}
 def predict_tab(page: Page, address: str) -> None:
     """docs/web.png: a test image, a heat map and the most probable classes."""
     page.goto(address)
-    expect(page.get_by_label("Results folder, in results/")).not_to_have_value("")  # the page listens
+    expect(page.get_by_label("Name of the model, for its folder in results/")).not_to_have_value(
+        ""
+    )  # the page listens
     page.get_by_role("tab", name="Predict").click()
     model = page.get_by_label("Model, newest first")
     model.fill(NAME)

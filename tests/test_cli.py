@@ -19,6 +19,7 @@ from PIL import Image
 
 from carcls.cli import predict as predicting
 from carcls.cli import program as cli
+from carcls.cli import sort as sorting
 from carcls.evaluation.example import AttackSpec
 from carcls.evaluation.scores import predict
 from carcls.imageset.archive import ArchiveReader, read_index
@@ -162,6 +163,63 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
     heading, *rows = result.stdout.splitlines()
     assert heading == f"{pictures}/a.jpg"
     assert [int(row.split()[0]) for row in rows] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_images_are_sorted_into_class_folders_and_none_is_lost(model, pictures, tmp_path, capsys, link):
+    photos = tmp_path / "photos"
+    shutil.copytree(pictures, photos)
+    (photos / "more/a.jpg").write_bytes((photos / "a.jpg").read_bytes())  # the same name and class
+    (photos / "broken.jpg").write_text("no image")
+    before = {path: path.read_bytes() for path in photos.rglob("*.jpg")}
+    answers = Classifier.load(model)
+    images = [path for path in sorted(before) if path.name != "broken.jpg"]
+    first = {path: answers.top(answers.prepare(before[path], ""))[0] for path in images}
+    threshold = sorted(probability for _, probability in first.values())[2]
+    options = ["--min-probability", f"{threshold - 1e-5:.9f}", *(["--link"] if link else [])]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(model), str(photos), "--sort", str(tmp_path / "sorted"), *options])
+    assert ended.value.code.startswith(f"error: {photos}/broken.jpg: not a supported image")
+    uncertain = sum(probability < threshold for _, probability in first.values())
+    assert uncertain and f", {uncertain} with a probability below" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "sorted/predictions.csv").open()))
+    assert {row["image"] for row in rows} == {str(path) for path in images}
+    for row in rows:
+        copy, (name, probability) = tmp_path / "sorted" / row["file"], first[Path(row["image"])]
+        assert copy.read_bytes() == before[Path(row["image"])] and copy.is_symlink() == link
+        assert row["class"] == name and float(row["probability"]) == pytest.approx(probability, abs=1e-6)
+        assert copy.parent.name == (name if probability >= threshold else "uncertain")
+    left = {path for path in (tmp_path / "sorted").rglob("*") if not path.is_dir()}
+    assert len(left) == len({row["file"] for row in rows}) + 1 == len(images) + 1
+    assert {path: path.read_bytes() for path in photos.rglob("*.jpg")} == before
+
+
+def test_sorting_overwrites_nothing_and_says_when_the_disk_is_full(model, pictures, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(SystemExit, match="mine exists: name a new folder"):
+        cli.main(["predict", str(model), str(pictures / "a.jpg"), "--sort", str(tmp_path / "mine")])
+    with pytest.raises(SystemExit, match="add --sort"):
+        cli.main(["predict", str(model), str(pictures / "a.jpg"), "--link"])
+    command = (
+        f"ulimit -f 0; {sys.executable} -m carcls.cli predict {model} {pictures}/a.jpg --sort {tmp_path}/new"
+    )
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    [line] = result.stderr.splitlines()
+    assert (
+        result.returncode == 1 and line.startswith(f"error: {tmp_path}/new/") and "No space is left" in line
+    )
+    assert not list(tmp_path.rglob("*.jpg"))
+
+
+def test_a_class_name_of_a_model_file_is_never_a_path(model, pictures, tmp_path):
+    network, info = load_model(model)
+    names = ["..", "../x", "/etc", "uncertain", *info.classes[4:]]
+    save_model(tmp_path / "odd.safetensors", network, replace(info, classes=names))
+    sort = ["--sort", str(tmp_path / "sorted"), "--min-probability", "0"]
+    cli.main(["predict", str(tmp_path / "odd.safetensors"), str(pictures), *sort])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["odd.safetensors", "sorted"]
+    folders = {name: sorting._folder_name(name) for name in names}
+    assert all(Path(name).name == name and name not in (".", "..") for name in folders.values())
 
 
 def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, pictures, tmp_path, capsys):
@@ -338,7 +396,7 @@ def test_the_example_of_the_docs_gives_the_prediction_of_the_command_line(
     cli.main(["export", str(model), "models/resnet34-pretrained.onnx"])
     cli.main(["predict", str(model), "car.jpg", "--json", "--top", "1"])
     [answer] = json.loads(capsys.readouterr().out.partition("\n")[2])
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
     exec(code, {})
     name, _, probability = capsys.readouterr().out.strip().rpartition(" ")
     assert name == answer["top"][0]["class"]

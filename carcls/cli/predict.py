@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from carcls.base.startup import cores, set_up
 from carcls.cli.pictures import files, read
+from carcls.cli.sort import Sorter
 from carcls.errors import InputError, explain, printable
 from carcls.files import UnixLines
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # --help needs neither
 
     Answer = list[tuple[str, float]]
 
+MIN_PROBABILITY = 0.5  # from here on, a class is more probable than all others together
 BATCH = 32  # images per forward pass
 QUALITY = 95  # JPEG quality of heat maps
 
@@ -31,9 +33,14 @@ QUALITY = 95  # JPEG quality of heat maps
 def run(arguments: argparse.Namespace) -> None:
     from carcls.inference.classifier import Classifier
 
+    if not arguments.sort and (arguments.link or arguments.min_probability is not None):
+        raise InputError("--link and --min-probability change what --sort does: add --sort FOLDER.")
     set_up()
     classifier = Classifier.load(arguments.model)
     paths, unreadable = files(arguments.images)
+    if arguments.sort:
+        _sort(arguments, classifier, paths, [str(error) for error in unreadable])
+        return
     refused = [str(error) for error in unreadable]
     told, rows = [], csv.writer(UnixLines(sys.stdout))
     if arguments.csv:
@@ -57,6 +64,23 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.look and not refused:
         print(f"{classifier.heat_title()}: {printable(str(arguments.look))}", file=sys.stderr)
     if refused:  # the other images have their answer all the same
+        raise InputError(*dict.fromkeys(refused))
+
+
+def _sort(
+    arguments: argparse.Namespace, classifier: "Classifier", paths: Sequence[Path], refused: list[str]
+) -> None:
+    """Sort `paths` into folders. Afterwards, raises InputError with the messages of files that it skipped."""
+    threshold = MIN_PROBABILITY if arguments.min_probability is None else arguments.min_probability
+    sorter = Sorter(arguments.sort, classifier.info.classes, arguments.link, threshold)
+    with sorter.opened():
+        for path, answer, problem in _answers(classifier, paths, 1, arguments.look):
+            if problem:
+                refused.append(problem)
+            if answer:
+                sorter.add(path, *answer[0])
+    print(printable(sorter.summary()))
+    if refused:
         raise InputError(*dict.fromkeys(refused))
 
 

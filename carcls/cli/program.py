@@ -64,7 +64,7 @@ COMMANDS = {  # what each does, and examples
     "evaluate": ("Score a model on other photos", (f"{MODEL} others",)),
     "predict": (
         "Print the most probable classes of images",
-        (f"{MODEL} car.jpg", f"{MODEL} photos --csv > predictions.csv"),
+        (f"{MODEL} car.jpg", f"{MODEL} photos --csv > predictions.csv", f"{MODEL} photos --sort sorted"),
     ),
     "attack": ("Attack images with FGSM, PGD or noise and draw the result", (f"{MODEL} car.jpg",)),
     "export": ("Export a model as ONNX", (MODEL,)),
@@ -172,6 +172,15 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
     form.add_argument("--csv", action="store_true", help="print CSV: image, rank, class, probability")
+    form.add_argument("--sort", type=Path, metavar="FOLDER", help="copy images to the new FOLDER/CLASS/")
+    parser.add_argument("--link", action="store_true", help="with --sort: links instead of copies")
+    parser.add_argument(
+        "--min-probability",
+        type=_probability,
+        metavar="P",
+        help="with --sort: images whose first class has a lower probability are copied to FOLDER/uncertain "
+        f"(default: {predict.MIN_PROBABILITY})",
+    )
     parser.set_defaults(run=predict.run)
 
 
@@ -203,6 +212,16 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
         help="image to write (default: attack.png)",
     )
     parser.set_defaults(run=attack.run)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 to 1")
+    return value
 
 
 def _count(text: str) -> int:

@@ -21,14 +21,16 @@ log = logging.getLogger(__name__)
 def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
-    The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images),
-    offset and size. Returns and logs the files that the source skipped and, with `skip_unreadable`, damaged
-    photographs. Raises InputError for a damaged photograph otherwise, and for a class without photographs.
+    The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images), width
+    and height (upright, in pixels), offset and size. Returns and logs the files that the source skipped and,
+    with `skip_unreadable`, damaged photographs. Raises InputError for a damaged photograph otherwise, and for
+    a class without photographs.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
-    with archive.create(raw, ["label", "class", "split", "sha256", "fingerprint"]) as writer:
+    columns = ["label", "class", "split", "sha256", "fingerprint", "width", "height"]
+    with archive.create(raw, columns) as writer:
         for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
             try:
                 image = decode(photograph.data, photograph.name)
@@ -46,13 +48,17 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 split=photograph.split,
                 sha256=hashlib.sha256(photograph.data).hexdigest(),
                 fingerprint=fingerprint(image),
+                width=image.shape[1],
+                height=image.shape[0],
                 **{"class": photograph.class_name},
             )
-        for class_name in source.classes:
-            if not counts[class_name]:
-                raise InputError(
-                    f"The class {class_name!r} has no readable image: repair or remove its folder."
-                )
+        _check_classes(source.classes, counts)
     if left_out:
         log.warning("skipped: %s", summary(left_out))
     return left_out
+
+
+def _check_classes(classes: list[str], counts: Counter[str]) -> None:
+    for class_name in classes:
+        if not counts[class_name]:
+            raise InputError(f"The class {class_name!r} has no readable image: repair or remove its folder.")

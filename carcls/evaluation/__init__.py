@@ -14,4 +14,5 @@ From the bottom up: a module imports only those before it.
     attack_image    one image attacked and classified as it is displayed
     gradcam     where a model looks
     doubts      which labels to doubt
+    shortcuts   whether brightness, sharpness or size predict the class, and unusual photographs
 """

@@ -44,6 +44,21 @@ class Classifier:
         """
         return images.resize(images.decode(data, name), self.info.image_size)
 
+    def predict(self, image: str | Path | np.ndarray, count: int = TOP) -> list[tuple[str, float]]:
+        """The `count` most probable classes of an image with their probabilities, best first.
+
+        `image` is a file or an array, uint8 RGB of shape (height, width, 3). Raises OSError when the file
+        cannot be read, InputError for another array or a file that is no image, and as `tops`.
+        """
+        if not isinstance(image, np.ndarray):
+            return self.tops([self.prepare(Path(image).read_bytes(), str(image))], count)[0]
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise InputError(
+                f"The image is {image.dtype} of shape {image.shape}: convert it to uint8 RGB of shape "
+                "(height, width, 3)."
+            )
+        return self.tops([images.resize(image, self.info.image_size)], count)[0]
+
     def top(self, image: np.ndarray) -> list[tuple[str, float]]:
         """The TOP most probable classes of what `prepare` made, with their probabilities, best first."""
         return self.tops([image])[0]

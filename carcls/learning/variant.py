@@ -120,7 +120,7 @@ def prepare(params: Params, root: Path, arch: str, config: str, device: torch.de
     train, val = ArchiveSet(files[0]), ArchiveSet(files[2])
     backbone = root / f"data/weights/{arch}.safetensors" if params.configs[config].pretrained else None
     begin = partial(start, arch, len(train.classes), backbone, settings)
-    model, recipe = begin(params.seed), _recipe(params, config, device)
+    model, recipe = begin(params.seed), make_recipe(params, config, device)
     key = checkpoint_key(
         (arch, recipe, inference_of(model), settings.processes), [*files, *([backbone] if backbone else [])]
     )
@@ -129,7 +129,8 @@ def prepare(params: Params, root: Path, arch: str, config: str, device: torch.de
     return Variant(name, arch, config, model, train, val, recipe, checkpoint, begin)
 
 
-def _recipe(params: Params, config: str, device: torch.device) -> Recipe:
+def make_recipe(params: Params, config: str, device: torch.device) -> Recipe:
+    """How `params` train the configuration `config` on `device`."""
     settings, how = params.train, params.configs[config]
     return Recipe(
         frozen_layers=how.frozen_layers,

@@ -3,9 +3,12 @@
 From the bottom up: a module imports only those before it.
 
     settings       the preset for photographs with the user's options, as checked params
+    estimate       the time that a training takes on this machine
     folder         the results folders: their names and what they hold
     known          photographs that the starting weights were trained on
     label_errors   possible label errors among the photographs
+    quality        brightness, sharpness and size of the photographs
     train          from photographs to a model and its report
     evaluate       a trained model on labelled photographs that it has not seen
+    api            the Python interface
 """

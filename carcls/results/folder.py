@@ -32,6 +32,7 @@ KEPT = {  # files of WORK that are kept, and their names
     "data/images/test.csv": "test.csv",
     "plots/test/predictions.csv": "predictions.csv",
     "plots/doubts.csv": "doubts.csv",
+    "plots/unusual.csv": "unusual.csv",
     "report/index.html": REPORT,  # last: a results folder with a report is finished
 }
 

@@ -3,14 +3,32 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from carcls import params
 from carcls.data.sources.filter import summary
 from carcls.data.sources.folder import as_named, existing, find_photographs
+from carcls.data.sources.layout import Placed, lookalikes, merged
 from carcls.errors import InputError
 
 PRESET = Path(__file__).with_name("photographs.yaml")
+OPTIONS = {  # options of `carcls train`, and their keys in params
+    "arch": "model.arch",
+    "weights": "weights",
+    "pretrained": "pretrained",
+    "frozen_layers": "frozen_layers",
+    "epochs": "train.epochs",
+    "image_size": "data.image_size",
+    "lr": "train.lr",
+    "batch_size": "train.batch_size",
+    "val": "split.val",
+    "keep": "train.keep",
+    "flip": "train.flip",
+    "tta": "train.tta",
+    "normalise": "train.normalise",
+    "class_weights": "train.class_weights",
+    "device": "train.device",
+}
 TRAINED = {
     True: ("train", ""),
     False: ("train", "val", ""),
@@ -68,8 +86,31 @@ def _config(pretrained: bool, frozen_layers: int, adversarial: dict | None) -> s
     return "_".join(filter(None, parts)) or "pretrained"
 
 
-def count(folder: str) -> tuple[list[str], int, str]:
-    """The classes of `folder`, its number of images and a summary of skipped files, from file names alone.
+class Contents(NamedTuple):
+    """The photographs of a folder, from file names alone, and a summary of skipped files."""
+
+    folder: Path
+    rows: list[Placed]
+    left_out: str
+
+    def classes(self) -> list[str]:
+        return sorted({row.class_name for row in self.rows})
+
+    def warnings(self) -> list[str]:
+        """Messages about class names that are read as one, or look alike."""
+        return merged(self.rows) + lookalikes(self.classes())
+
+    def sizes(self, split: params.Split) -> tuple[int, int, int]:
+        """The approximate numbers of training, validation and test images."""
+        given = Counter(row.split for row in self.rows)
+        test = given["test"] or round(len(self.rows) * (split.test or 0))
+        others = len(self.rows) - test
+        val = (given["val"] or round(others * split.val)) if split.val else 0
+        return others - val, val, test
+
+
+def count(folder: str) -> Contents:
+    """The photographs of `folder`.
 
     Raises InputError for what would stop a training: anything that `find_photographs` rejects, and a class
     with fewer images than splits.
@@ -90,4 +131,4 @@ def count(folder: str) -> tuple[list[str], int, str]:
                 f"The class {name!r} has {images} image{'s' * (images > 1)} to train on, and {needed} are "
                 "needed to have one in each split: add some or remove the class."
             )
-    return sorted(divided), len(rows), summary(left_out)
+    return Contents(existing(as_named(folder)), rows, summary(left_out))

@@ -305,6 +305,27 @@ def _most_confused(frame: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 @_styled
+def by_class(photographs: pd.DataFrame, measure: str) -> Figure:
+    """The column `measure` of the photographs of each class, by median: 5 % to 95 %, quartiles and median.
+
+    Of more than MOST_CONFUSED classes, those with the lowest and those with the highest medians.
+    """
+    spans = photographs.groupby("class")[measure].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
+    spans = spans.sort_values(0.5, kind="stable")
+    if len(spans) > MOST_CONFUSED:
+        spans = pd.concat([spans.head(MOST_CONFUSED // 2), spans.tail(MOST_CONFUSED // 2)])
+    figure = Figure(figsize=(8, 0.8 + 0.24 * len(spans)), layout="constrained")
+    axes, rows = figure.subplots(), range(len(spans))
+    axes.hlines(rows, spans[0.05], spans[0.95], color=COLOURS[4], linewidth=1.5)
+    axes.hlines(rows, spans[0.25], spans[0.75], color=COLOURS[0], linewidth=6)
+    axes.plot(spans[0.5], rows, "o", color="white", markersize=3.5)
+    axes.set_yticks(rows, [_shorten(name, 44) for name in spans.index])
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"{measure.capitalize()}{' (square root of pixels)' if measure == 'size' else ''}")
+    return figure
+
+
+@_styled
 def reliability(bins: pd.DataFrame) -> Figure:
     """Reliability diagram (Guo et al., 2017): accuracy by confidence above, images of each bin below.
 

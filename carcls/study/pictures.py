@@ -12,7 +12,7 @@ from carcls.study import analysis, heat, naming
 from carcls.study.run import Run
 
 PAIRS = 9  # most confused pairs shown
-DOUBTS = 24  # labels to doubt shown
+LISTED = 24  # labels to doubt and unusual photographs shown
 THUMBNAIL = 160  # pixels
 
 
@@ -107,9 +107,9 @@ def pairs(run: Run) -> list[dict]:
     return rows
 
 
-def doubts(run: Run) -> list[dict]:
-    """The photographs whose labels are contradicted surest, each with its picture."""
-    rows = run.csv("plots/doubts.csv").head(DOUBTS).to_dict("records")
+def listed(run: Run, path: str) -> list[dict]:
+    """The first rows of the csv `path`, which has the columns split and name, each with its picture."""
+    rows = run.csv(path).head(LISTED).to_dict("records")
     places = {split: run.index(split).set_index("name") for split in {row["split"] for row in rows}}
     for row in rows:
         with ArchiveReader(run.tar(row["split"])) as reader:

@@ -58,6 +58,7 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
         left_out=summary(run.csv("data/left_out.csv").itertuples(index=False, name=None)),
         copies=_copies(run) if trained else [],
         **_pictures(run, parts),
+        **(_quality(run) if parts["quality"] else {}),
         **_answers(params, run, parts),
         detected=detected,
         robustness=robustness,
@@ -76,6 +77,7 @@ def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
         "validation": trained and not run.index("val").empty,
         "attack": study or run.has("metrics/fgsm.json"),
         "doubts": run.has("plots/doubts.csv"),
+        "quality": run.has("plots/shortcuts.csv"),
     }
 
 
@@ -108,8 +110,17 @@ def _pictures(run: Run, parts: dict[str, bool]) -> dict:
         "worst": pictures.worst(run),
         "right": pictures.right(run),
         "pairs": pictures.pairs(run),
-        "doubts": pictures.doubts(run) if parts["doubts"] else [],
+        "doubts": pictures.listed(run, "plots/doubts.csv") if parts["doubts"] else [],
         "doubted": len(run.csv("plots/doubts.csv")) if parts["doubts"] else 0,
+    }
+
+
+def _quality(run: Run) -> dict:
+    """How well each measure alone predicts the class, and the unusual photographs."""
+    return {
+        "shortcuts": run.csv("plots/shortcuts.csv").to_dict("records"),
+        "unusual": pictures.listed(run, "plots/unusual.csv"),
+        "kinds": run.csv("plots/unusual.csv")["kind"].value_counts().to_dict(),
     }
 
 
@@ -409,6 +420,10 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
             "train_and_val_loss": figures.train_and_val(histories, "loss"),
             "train_and_val_f1": figures.train_and_val(histories, "f1"),
         }
+    if parts["quality"]:
+        for best in run.csv("plots/shortcuts.csv").head(1).itertuples():
+            if best.score > best.bound:
+                drawn["shortcut"] = figures.by_class(run.csv("plots/measures.csv"), best.measure)
     if parts["study"]:
         drawn["loss_curves"] = figures.loss_curves(histories)
         drawn["f1_curves"] = figures.f1_curves(histories)

@@ -14,7 +14,7 @@ TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
     *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked"),
-    *("corruption", "condition"),
+    *("corruption", "condition", "measure"),
 )
 
 

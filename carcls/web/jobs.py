@@ -39,6 +39,8 @@ class Form:
     val: float
     keep: str
     flip: bool
+    tta: str
+    normalise: str
     class_weights: float
     image_size: int
     device: str
@@ -47,10 +49,10 @@ class Form:
 
 def settings(form: Form) -> params.Params:
     """The preset for photographs, updated with `form`. Raises InputError if the settings are invalid."""
-    classes, _, _ = count(form.folder)
-    if form.classes != len(classes):
+    classes = len(count(form.folder).classes())
+    if form.classes != classes:
         raise InputError(
-            f"The folder has {len(classes)} classes, not {form.classes}: correct the number or the folder."
+            f"The folder has {classes} classes, not {form.classes}: correct the number or the folder."
         )
     options = {
         "data.skip_unreadable": form.skip_unreadable,
@@ -67,6 +69,8 @@ def settings(form: Form) -> params.Params:
         "split.val": form.val or None,
         "train.keep": form.keep,
         "train.flip": form.flip,
+        "train.tta": form.tta,
+        "train.normalise": form.normalise,
         "train.class_weights": form.class_weights,
         "data.image_size": form.image_size,
         "train.device": form.device,

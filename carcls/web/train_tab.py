@@ -1,6 +1,7 @@
 """The Train tab: settings and progress of a training."""
 
 import os
+from collections import Counter
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -11,19 +12,21 @@ import torch
 
 from carcls import params
 from carcls.data.sources.folder import as_named
-from carcls.data.sources.layout import lookalikes
 from carcls.errors import InputError
 from carcls.learning.model import read_info
+from carcls.results import estimate
 from carcls.results import folder as files
 from carcls.results.folder import free_name
 from carcls.results.settings import count
 from carcls.study import figures
 from carcls.web import html, records
 from carcls.web.events import EVENT, QUIET
-from carcls.web.jobs import Form, Job, Jobs
-from carcls.web.models import score
+from carcls.web.jobs import Form, Job, Jobs, settings
+from carcls.web.models import inference_lock, score
 from carcls.web.names import meant, shown
 
+EMPTY = "It must contain one folder of images per class."
+NAME = "Name of the model, for its folder in results/"
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # the pretrained weights of the study
 POLL = 1  # seconds between updates of the progress
 MAX_FILES = 200_000  # a larger folder, such as /home, is not searched while the user types
@@ -39,8 +42,11 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
                     label="Folder with class folders", placeholder="/path/to/photographs", max_lines=1
                 )
                 pick = gr.Dropdown(_folders("."), value=None, label="... or choose it step by step")
-            counted = gr.HTML(html.note("It must contain one folder of images per class."))
-            form = [*_left_out(defaults), *_form(defaults)]
+                results = gr.Textbox(label=NAME, max_lines=1)
+            counted = gr.HTML(html.note(EMPTY))
+            estimated = gr.HTML()
+            with gr.Accordion("More options", open=False):
+                form = [*_left_out(defaults), *_form(defaults), results]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
                 start = gr.Button("Train", variant="primary", min_width=120)
@@ -51,10 +57,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
             log = gr.Textbox(label="Log", lines=10, max_lines=10, interactive=False)
 
     shown = [status, curves, log, start, stop]
-    classes, results = form[2], form[-1]
-    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
-    gr.on([folder.submit, folder.blur], **counts)
-    pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts)
+    _describe_choice(jobs, folder, pick, form, [counted, estimated])
     start.click(lambda *values: _start(jobs, *values), [folder, *form], [refused, results], **EVENT).then(
         lambda: _look(jobs), outputs=shown, **EVENT
     )
@@ -62,6 +65,25 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
     timer = gr.Timer(POLL)
     timer.tick(lambda: _look(jobs), outputs=shown, **QUIET)
     gr.on(None, lambda: free_name(defaults.model.arch), outputs=results, **QUIET)
+
+
+def _describe_choice(
+    jobs: Jobs, folder: gr.Textbox, pick: gr.Dropdown, form: list[Any], outputs: list[gr.HTML]
+) -> None:
+    """Show in `outputs` what `folder` contains and how long a training with `form` takes, as they change."""
+    counted, estimated = outputs
+    classes, *options = form[2:-1]
+    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
+    estimates: dict[str, Any] = {
+        "fn": lambda *values: _estimate(jobs, *values),
+        "inputs": [folder, *form],
+        "outputs": estimated,
+        "trigger_mode": "always_last",  # typing starts one at a time
+        **QUIET,
+    }
+    gr.on([folder.submit, folder.blur], **counts).then(**estimates)
+    pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts).then(**estimates)
+    gr.on([option.change for option in options], **estimates)
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
@@ -79,7 +101,7 @@ def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
 
 
 def _form(defaults: params.Params) -> list[gr.components.Component]:
-    """The fields of `jobs.Form` from `classes` on, in its order."""
+    """The fields of `jobs.Form` from `classes` to `device`, in its order."""
     train, start = defaults.train, defaults.configs[defaults.model.config]
     with gr.Row():
         classes = gr.Number(label="Classes", precision=0, min_width=120)
@@ -109,10 +131,8 @@ def _form(defaults: params.Params) -> list[gr.components.Component]:
     with gr.Row():
         epochs = gr.Number(train.epochs, label="Epochs", precision=0, min_width=120)
         device = gr.Dropdown(_devices(), value="auto", label="Device", min_width=120)
-    chosen = _choosing(defaults)
-    results = gr.Textbox(label="Results folder, in results/", max_lines=1)
-    training = [frozen, optimizer, lr, batch_size, epochs, *chosen, image_size, device]
-    return [classes, arch, pretrained, weights, *training, results]
+    training = [frozen, optimizer, lr, batch_size, epochs, *_choosing(defaults), image_size, device]
+    return [classes, arch, pretrained, weights, *training]
 
 
 def _choosing(defaults: params.Params) -> list[gr.components.Component]:
@@ -129,10 +149,25 @@ def _choosing(defaults: params.Params) -> list[gr.components.Component]:
         patience = gr.Number(train.patience, label="Patience (best only)", precision=0, min_width=120)
     with gr.Row():
         flip = gr.Checkbox(train.flip, label="Mirror images (off where left and right differ)", min_width=120)
+        tta = gr.Dropdown(
+            [("image and mirror image", "flip"), ("image alone", "none")],
+            value=train.tta,
+            label="Prediction from (train.tta)",
+            min_width=160,
+        )
+    # as `carcls train --no-flip`: a mirror image tells nothing where left and right differ
+    flip.input(lambda on: train.tta if on else "none", flip, tta, **EVENT)
+    with gr.Row():
+        normalise = gr.Dropdown(
+            [("of the weights", "weights"), ("ImageNet's", "imagenet"), ("0.5", "half")],
+            value=train.normalise,
+            label="Mean and std of the input (train.normalise)",
+            min_width=160,
+        )
         weights = gr.Number(
             train.class_weights, label="Class weights (1: rare classes count as much)", min_width=120
         )
-    return [patience, val, keep, flip, weights]
+    return [patience, val, keep, flip, tta, normalise, weights]
 
 
 def _devices() -> list[tuple[str, str]]:
@@ -163,19 +198,43 @@ def _count(folder: str):
     """A message about `folder`, its number of classes, and the folders to choose from next."""
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
-        return html.note("It must contain one folder of images per class."), None, pick
+        return html.note(EMPTY), None, pick
     try:
         files = (name for _, _, names in os.walk(as_named(meant(folder)).expanduser()) for name in names)
         if next(islice(files, MAX_FILES, None), None):
             return html.note(f"{folder} has over {MAX_FILES:,} files: choose a folder in it."), None, pick
-        classes, images, left_out = count(meant(folder))
+        found = count(meant(folder))
     except InputError as error:
         return html.problem(str(error)), None, pick
-    told = html.done(f"{len(classes)} classes, {images:,} images.")
-    if left_out:
-        told += html.note(f"Skipped: {left_out}.")
-    told += "".join(html.problem(message) for message in lookalikes(classes))
-    return told, len(classes), pick
+    images = Counter(row.class_name for row in found.rows)
+    smallest = min(sorted(images), key=images.__getitem__)
+    told = html.done(
+        f"{len(images)} classes, {len(found.rows):,} images. The smallest class is {smallest}: "
+        f"{images[smallest]:,} images."
+    )
+    if found.left_out:
+        told += html.note(f"Skipped: {found.left_out}.")
+    for message in found.warnings():
+        told += html.problem(message)
+    return told, len(images), pick
+
+
+def _estimate(jobs: Jobs, folder: str, *others) -> str:
+    """The duration of such a training; empty while another one runs and for values that `_start` rejects."""
+    if jobs.current and jobs.current.running:
+        return ""
+    form = Form(meant(folder), *others)
+    try:
+        with inference_lock:
+            seconds = estimate.seconds(settings(form), count(form.folder))
+    except InputError:
+        return ""
+    return html.note(f"Training takes about {_rounded(seconds)} on this machine.")
+
+
+def _rounded(seconds: float) -> str:
+    minutes = round(seconds / 60) or 1
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
 
 
 def _start(jobs: Jobs, *values) -> tuple[str, str]:

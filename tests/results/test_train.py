@@ -76,7 +76,7 @@ def test_a_folder_becomes_a_model_with_its_report():
     left = {path.name for path in folder.iterdir()}
     assert left == {
         *("model.safetensors", "report.html", "metrics.json", "history.csv", "params.yaml", "train.log"),
-        *("photographs.csv", "predictions.csv", "test.tar", "test.csv"),
+        *("photographs.csv", "predictions.csv", "test.tar", "test.csv", "unusual.csv"),
     }
     metrics, used = files.read_metrics(folder), params.load(folder / "params.yaml")
     assert used.train.epochs == 3 and used.model.config == "scratch" and used.data.source == "folder"
@@ -109,6 +109,26 @@ def test_all_images_but_the_test_images_train_and_no_score_is_of_training_images
     assert "each answer is the mean of those to the image and to its mirror image" in report
     for word in ("alidation set", "alidation images", "VL loss", "Best epoch", "early stopping"):
         assert word not in report
+
+
+def test_the_report_says_what_alone_predicts_the_class_and_lists_unusual_photographs(tmp_path):
+    for name, shade in (("day", 200), ("night", 20)):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            size = (600, 48) if number == 3 else (60, 48)
+            image = Image.effect_noise(size, 30).convert("RGB").point(lambda v, shade=shade: v * shade // 255)
+            image.save(tmp_path / f"{name}/{number}.png")
+    main(["train", str(tmp_path), *OPTIONS, "--epochs", "1", "--name", "day-and-night"])
+    report = Path("results/day-and-night/report.html").read_text()
+    [score_, chance] = re.search(
+        r"knows only the (?:brightness|sharpness) of a photograph predicts the class with a balanced "
+        r"accuracy of ([\d.]+) in cross-validation; guesses have ([\d.]+)",
+        report,
+    ).groups()
+    assert (score_, chance) == ("1.000", "0.500")
+    assert "Figure S13" in report and "4 unusual photographs: 2 wide, 2 large" in report
+    unusual = pd.read_csv("results/day-and-night/unusual.csv")
+    assert set(unusual.photograph) == {"day/3.png", "night/3.png"} and "photograph" in report
 
 
 def test_a_validation_set_that_is_asked_for_does_not_train():

@@ -395,3 +395,12 @@ def test_commands_draw_whatever_backend_a_notebook_has_left(backend):
     subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, env=os.environ | {"MPLBACKEND": backend}
     )
+
+
+def test_measures_by_class_are_ordered_by_median_and_the_middle_of_many_is_left_out():
+    values = {f"class {number:02}": [number, number + 1.0, number + 5.0] for number in range(30)}
+    table = pd.DataFrame([(name, value) for name, three in values.items() for value in three])
+    axes = figures.by_class(table.set_axis(["class", "brightness"], axis=1), "brightness").axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [*sorted(values)[:12], *sorted(values)[-12:]]
+    assert list(axes.get_lines()[0].get_xdata()) == [values[name][1] for name in labels]

@@ -52,6 +52,8 @@ FORM = jobs.Form(
     val=0.2,
     keep="best",
     flip=False,
+    tta="none",
+    normalise="weights",
     class_weights=0.0,
     image_size=32,
     device="cpu",
@@ -117,7 +119,8 @@ def server(project):
 
 
 def test_a_folder_is_counted():
-    assert settings.count("shapes") == (["bar", "disc", "square"], 48, "")
+    found = settings.count("shapes")
+    assert found.classes() == ["bar", "disc", "square"] and len(found.rows) == 48 and found.left_out == ""
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
     draw_shapes(tmp_path / "many", 4)
     (tmp_path / "many/disc/.hidden.png").touch()
     (tmp_path / "many/disc/notes.txt").touch()
-    assert settings.count(str(tmp_path / "many"))[2] == "1 .txt, 1 hidden"
+    assert settings.count(str(tmp_path / "many")).left_out == "1 .txt, 1 hidden"
 
 
 # --- The training process.
@@ -453,7 +456,9 @@ def open_page(page, server: str) -> None:
 
     page.goto(server)
     # the page asks for this name as soon as it listens: what is typed before that is lost
-    expect(page.get_by_label("Results folder, in results/")).not_to_have_value("", timeout=30_000)
+    expect(page.get_by_label("Name of the model, for its folder in results/")).not_to_have_value(
+        "", timeout=30_000
+    )
 
 
 def open_tab(page, name: str) -> None:
@@ -464,15 +469,38 @@ def fill_form(page, epochs: int, results: str) -> None:
     folder = page.get_by_label("Folder with class folders")
     folder.fill("shapes")
     folder.press("Enter")
-    page.get_by_text("3 classes, 48 images.").wait_for()
+    page.get_by_text("3 classes, 48 images. The smallest class is bar: 16 images.").wait_for()
+    page.get_by_text("More options").click()
     values = {"Epochs": epochs, "Image size (pixels)": 32, "Batch size": 8}
-    for label, value in (values | {"Results folder, in results/": results}).items():
+    for label, value in (values | {"Name of the model, for its folder in results/": results}).items():
         page.get_by_label(label, exact=True).fill(str(value))
     page.get_by_label("Pretrained", exact=True).uncheck()
     page.get_by_label(re.compile("data.skip_unreadable")).check()
     page.get_by_label(re.compile("split.drop_duplicates")).uncheck()
     page.get_by_label("Architecture").click()
     page.get_by_role("option", name="resnet18", exact=True).click()
+
+
+def test_a_beginner_names_a_folder_and_a_model_and_sees_what_was_found(page, project):
+    for folder, images in (("Ram CV", 3), ("Ram C-V", 3), ("tulip", 5)):
+        (project / "beginner" / folder).mkdir(parents=True)
+        for number in range(images):
+            photo = project / f"shapes/disc/{number:02}.png"
+            shutil.copy(photo, project / f"beginner/{folder}/{folder}-{number}.png")
+    assert page.get_by_label("Epochs", exact=True).is_hidden()
+    folder = page.get_by_label("Folder with class folders")
+    folder.fill("beginner")
+    folder.press("Enter")
+    page.get_by_text("2 classes, 11 images. The smallest class is tulip: 5 images.").wait_for()
+    page.get_by_text("The folders 'Ram C-V' and 'Ram CV' are read as one class").wait_for()
+    duration = page.get_by_text(re.compile(r"Training takes about \d+ (min|h) on this machine"))
+    duration.wait_for()
+    before = duration.inner_text()
+    page.get_by_text("More options").click()
+    page.get_by_label("Epochs", exact=True).fill("200000")
+    page.wait_for_function("before => !document.body.innerText.includes(before)", arg=before)
+    duration.wait_for()
+    assert re.search(r"\d\d+ h", duration.inner_text())
 
 
 def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
@@ -504,7 +532,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     left = {path.name for path in (project / "results/watched").iterdir()}
     assert left == {
         *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
-        *("report.html", "metrics.json", "photographs.csv", "predictions.csv"),
+        *("report.html", "metrics.json", "photographs.csv", "predictions.csv", "unusual.csv"),
     }
     with page.expect_popup() as popup:
         page.get_by_text("Open its report").click()

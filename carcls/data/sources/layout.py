@@ -209,10 +209,8 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
     are fewer than two classes.
     """
     placed: dict[str, Placed] = {}
-    spellings: dict[str, set[str]] = {}
     for path, folder, split, rest in labelled:
         class_name = canonical_class(folder)
-        spellings.setdefault(class_name, set()).add(folder)
         rest = unicodedata.normalize("NFC", rest)
         name = "/".join(part for part in (split, class_name, rest) if part)
         if name in placed:
@@ -221,14 +219,24 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
         placed[name] = Placed(path, name, class_name, split)
     rows = [placed[name] for name in sorted(placed)]
     _check_text(rows, origin)
-    for class_name, folders in spellings.items():
-        if len(folders) > 1:
-            log.warning(
-                "%s: the folders %s are read as one class, %r: rename them if they are different classes.",
-                origin, _list(map(ascii, folders)), class_name,
-            )  # fmt: skip
+    for message in merged(rows):
+        log.warning("%s: %s", origin, message)
     _check_classes(rows, origin)
     return rows
+
+
+def merged(rows: Iterable[Placed]) -> list[str]:
+    """A message for each class that folders with different names are read as."""
+    spellings: dict[str, set[str]] = {}
+    for row in rows:
+        folders = (part for part in parts(row.path)[:-1] if canonical_class(part) == row.class_name)
+        spellings.setdefault(row.class_name, set()).update(folders)
+    return [
+        f"The folders {_list(map(ascii, folders))} are read as one class, {class_name!r}: rename them if "
+        "they are different classes."
+        for class_name, folders in spellings.items()
+        if len(folders) > 1
+    ]
 
 
 def canonical_class(name: str) -> str:
