@@ -1,7 +1,7 @@
 """A trained model on pictures of the user's own: what the command line and the web page answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from carcls.errors import InputError
 from carcls.evaluation import gradcam
 from carcls.evaluation.attack_image import attack_image
 from carcls.evaluation.example import AttackResult, AttackSpec
-from carcls.evaluation.scores import predict
+from carcls.evaluation.novelty import TrainingFeatures
+from carcls.evaluation.scores import predict, predict_with_features
+from carcls.files import FEATURES
 from carcls.imageset import images
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ImageSet
@@ -23,18 +25,46 @@ TOP = 15  # classes told (paper, section 6)
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model says of one image."""
+
+    top: list[tuple[str, float]]  # the most probable classes with their probabilities, best first
+    novelty: float | None = None  # see `novelty.TrainingFeatures.nearest`; None: not measured
+    is_unknown: bool = False  # the novelty is above the model's threshold
+    nearest: list[int] = field(default_factory=list)  # places of the nearest training images, nearest first
+
+
+@dataclass(frozen=True)
 class Classifier:
-    """A model, what its file says of it, and where it computes."""
+    """A model, what its file says of it, where it computes, and the features of its training images."""
 
     model: nn.Module
     info: ModelInfo
     device: torch.device
     path: Path
+    training: TrainingFeatures | None = None  # None: no novelty
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
         """The model file `path` on the best device there is. Raises InputError as `model.load_model`."""
-        return cls(*load_model(path), resolve_device("auto"), path)
+        model, info = load_model(path)
+        features = path.with_name(FEATURES)
+        known = info.novelty_threshold is not None and features.exists()
+        training = TrainingFeatures.load(features) if known else None
+        return cls(model, info, resolve_device("auto"), path, training)
+
+    def check_novelty(self) -> None:
+        """Raise InputError if the novelty of images cannot be measured."""
+        if self.info.novelty_threshold is None:
+            raise InputError(
+                f"{self.path} cannot recognise unknown images: it has no novelty threshold. Only models of "
+                "`carcls train` have one, from this version on: train it again."
+            )
+        if self.training is None:
+            raise InputError(
+                f"{self.path.with_name(FEATURES)} is missing, which is needed to recognise unknown images: "
+                "copy it from the results folder of the model, or train again."
+            )
 
     def prepare(self, data: bytes, name: str) -> np.ndarray:
         """The picture in `data` as the model sees it: uint8 RGB, (image_size, image_size, 3).
@@ -44,22 +74,32 @@ class Classifier:
         """
         return images.resize(images.decode(data, name), self.info.image_size)
 
-    def top(self, image: np.ndarray) -> list[tuple[str, float]]:
-        """The TOP most probable classes of what `prepare` made, with their probabilities, best first."""
-        return self.tops([image])[0]
+    def answer(self, image: np.ndarray) -> Answer:
+        """The answer to what `prepare` made."""
+        return self.answers([image])[0]
 
-    def tops(self, images: Sequence[np.ndarray], count: int = TOP) -> list[list[tuple[str, float]]]:
-        """For each of `images` its `count` most probable classes, as `top`.
+    def answers(self, images: Sequence[np.ndarray], count: int = TOP) -> list[Answer]:
+        """For each of `images` its `count` most probable classes, its novelty and its nearest images.
 
-        In the company of others its probabilities can differ in their last bits. Raises InputError, naming
-        the model file, when one is not finite.
+        Probabilities are calibrated if the model has a temperature. In the company of other images they can
+        differ in their last bits. Raises InputError, naming the model file, when one is not finite.
         """
-        logits = predict(self.model, self._set(np.stack(images)), self.device, self.path)
+        logits, features = predict_with_features(
+            self.model, self._set(np.stack(images)), self.device, self.path
+        )
         probabilities = logits.softmax(1)
         order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
-        return [
+        tops = [
             [(self.info.classes[place], row[place].item()) for place in places.tolist()]
             for row, places in zip(probabilities, order, strict=True)
+        ]
+        if self.training is None:
+            return [Answer(top) for top in tops]
+        distances, places = self.training.nearest(features)
+        novelties = distances[:, -1].tolist()
+        return [
+            Answer(top, novelty, novelty > self.info.novelty_threshold, near)
+            for top, novelty, near in zip(tops, novelties, places.tolist(), strict=True)
         ]
 
     def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:

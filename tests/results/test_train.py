@@ -77,6 +77,7 @@ def test_a_folder_becomes_a_model_with_its_report():
     assert left == {
         *("model.safetensors", "report.html", "metrics.json", "history.csv", "params.yaml", "train.log"),
         *("photographs.csv", "predictions.csv", "test.tar", "test.csv"),
+        *("train.tar", "train.csv", "features.safetensors"),
     }
     metrics, used = files.read_metrics(folder), params.load(folder / "params.yaml")
     assert used.train.epochs == 3 and used.model.config == "scratch" and used.data.source == "folder"
