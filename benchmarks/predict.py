@@ -133,7 +133,7 @@ def _ask(address: str, model: Path, picture: Path) -> float:
         ).json()
         file = {"path": uploaded[0], "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
         body = {
-            "data": [str(model), file, False],
+            "data": [str(model), file, False, False],
             "fn_index": number,
             "session_hash": "a",
             "event_data": None,

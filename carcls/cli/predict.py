@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # --help needs neither
 
 BATCH = 32  # images per forward pass
 QUALITY = 95  # JPEG quality of heat maps
-UNKNOWN = [("none of these", None)]  # instead of the classes of an unknown image
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
             refused.append(problem)
         if not answer:
             continue
-        top = UNKNOWN if arguments.reject and answer.is_unknown else answer.top
+        top = answer.classes(arguments.reject)
         if arguments.json:
             classes = [{"class": name, "probability": probability} for name, probability in top]
             told.append({"image": str(path), "novelty": answer.novelty, "top": classes})

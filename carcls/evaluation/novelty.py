@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from carcls.files import write_bytes
-from carcls.learning.loading import BATCH_SIZE
 
 NEIGHBOURS = 5  # benchmarks.novelty
 KEPT = 0.95  # share of the held-out images that the threshold keeps
@@ -35,6 +33,5 @@ class TrainingFeatures:
         1 for features that have nothing in common with them.
         """
         count = min(NEIGHBOURS, len(self._features))
-        found = [(part @ self._features.T).topk(count) for part in features.split(BATCH_SIZE)]
-        similarities, places = map(torch.cat, zip(*found, strict=True))
+        similarities, places = (features @ self._features.T).topk(count)
         return (1 - similarities).clamp(min=0), places

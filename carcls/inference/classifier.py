@@ -22,6 +22,7 @@ from carcls.learning.loading import ImageSet
 from carcls.learning.model import ModelInfo, load_model
 
 TOP = 15  # classes told (paper, section 6)
+UNKNOWN = "none of these"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Answer:
     novelty: float | None = None  # see `novelty.TrainingFeatures.nearest`; None: not measured
     is_unknown: bool = False  # the novelty is above the model's threshold
     nearest: list[int] = field(default_factory=list)  # places of the nearest training images, nearest first
+
+    def classes(self, reject: bool) -> list[tuple[str, float | None]]:
+        """`top`; with `reject`, for an unknown image UNKNOWN alone, without a probability."""
+        return [(UNKNOWN, None)] if reject and self.is_unknown else [*self.top]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from carcls.evaluation.calibration import cross_fitted, temperature
@@ -10,12 +11,11 @@ from carcls.evaluation.novelty import KEPT, TrainingFeatures
 from carcls.evaluation.scores import predict_with_features, predictions
 from carcls.files import FEATURES, write_csv
 from carcls.imageset.archive import read_index
-from carcls.learning.loading import ArchiveSet, ImageSet
+from carcls.learning.loading import BATCH_SIZE, ArchiveSet, ImageSet
 from carcls.learning.model import inference_of, save_model, set_inference
 from carcls.params import Params
 from carcls.pipeline.chosen import load_chosen
-
-LIMITS = "plots/test/limits.csv"
+from carcls.study.run import LIMITS
 
 
 def limits(params: Params, root: Path) -> None:
@@ -38,7 +38,8 @@ def limits(params: Params, root: Path) -> None:
     held_out = val.originals() if val else chosen.test
     held_logits, held_features = answers(held_out) if val else (logits, features)
     fitted = temperature(held_logits, held_out.labels)
-    threshold = training.nearest(held_features)[0][:, -1].quantile(KEPT, interpolation="higher").item()
+    novelty = _nearest(training, held_features)[0][:, -1]
+    threshold = novelty.quantile(KEPT, interpolation="higher").item()
     calibrated = logits / fitted if val else cross_fitted(logits, held_out.labels)
 
     training.save(root / "data" / FEATURES)
@@ -46,8 +47,15 @@ def limits(params: Params, root: Path) -> None:
     save_model(chosen.path, chosen.model, info)
     index = read_index(root / "data/images/train.tar")
     names = index[index["operations"] == ""]["name"].to_numpy()
-    distances, places = training.nearest(features)
+    distances, places = _nearest(training, features)
     table = predictions(calibrated, chosen.test.labels, chosen.test.names, info.classes)
     table["uncalibrated"] = logits.softmax(1).max(1).values.numpy()
     table["novelty"], table["nearest"] = distances[:, -1].numpy(), names[places[:, 0]]
     write_csv(root / LIMITS, table)
+
+
+def _nearest(training: TrainingFeatures, features: Tensor) -> tuple[Tensor, Tensor]:
+    """`training.nearest` in parts: all similarities at once could fill the memory."""
+    found = [training.nearest(part) for part in features.split(BATCH_SIZE)]
+    distances, places = map(torch.cat, zip(*found, strict=True))
+    return distances, places

@@ -13,8 +13,9 @@ from carcls.imageset import archive
 TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
-    *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked"),
+    *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked", "nearest"),
 )
+LIMITS = "plots/test/limits.csv"  # only of a model with a temperature
 
 
 class Run:

@@ -289,7 +289,9 @@ def upload(server: str, path: Path) -> dict:
 def test_twenty_predictions_at_once_are_all_answered(server):
     photo = upload(server, Path("photo.png"))
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo, False]), range(20)))
+        answers = list(
+            pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo, False, False]), range(20))
+        )
     tables = {answer.raise_for_status().json()["data"][1] for answer in answers}
     assert len(tables) == 1 and "<table" in tables.pop()
 
@@ -309,7 +311,7 @@ def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, ta
     original, _, attacked, *_, told = attack(server, kind, epsilon, 5, target)
     rows = re.findall(r"<tr><td>.*?</tr>", told)
     for column, shown in ((0, original), (1, attacked)):
-        top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False]).json()["data"][1]
+        top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False, False]).json()["data"][1]
         answers = re.findall(r"<td>([^<]+)<div class=\"bar\">.*?<td>([\d.]+)</td></tr>", top)
         in_table = [re.findall(r"<td>([^<]+)<div class=\"probability\">([\d.]+)</div>", row) for row in rows]
         assert [row[column] for row in in_table] == answers[:3]
@@ -344,12 +346,12 @@ def test_no_file_outside_can_be_read(server, project, path):
     path = path.format(project)
     assert httpx.get(f"{server}/gradio_api/file={path}").status_code in (403, 404)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    for function, data in (("_predict", [file, False]), ("_predict_all", [[file]])):
+    for function, data in (("_predict", [file, False, False]), ("_predict_all", [[file], False])):
         answer = ask(server, function, [STUDY_MODEL, *data])
         assert answer.is_error, answer.text
     assert (
         "is not a model of the study"
-        in ask(server, "_predict", [path, upload(server, Path("photo.png")), False]).text
+        in ask(server, "_predict", [path, upload(server, Path("photo.png")), False, False]).text
     )
 
 
@@ -364,7 +366,7 @@ def test_the_server_fetches_nothing(server, way):
 def test_an_address_as_a_picture_is_not_fetched(server):
     file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
     started = time.monotonic()
-    assert ask(server, "_predict", [STUDY_MODEL, file, False]).is_error
+    assert ask(server, "_predict", [STUDY_MODEL, file, False, False]).is_error
     assert time.monotonic() - started < 5
 
 
