@@ -50,9 +50,10 @@ def export(model: Path, onnx: Path) -> None:
     """Write the model file `model` as the ONNX file `onnx`.
 
     Its input `images` is float32 RGB in [0, 1], (n, 3, image_size, image_size), its output `logits` float32,
-    (n, classes). If the features of the training images are beside the model file, they are in the graph, and
-    the output `novelty` is float32, (n,). The entry `carcls` of its metadata is JSON: class names, image size,
-    how a picture becomes `images`, and what else the model file says of itself. Raises InputError as `model.load_model`.
+    (n, classes). If the features of the training images are beside the model file, they are in the graph,
+    which then has the output `novelty`, float32, (n,). The entry `carcls` of its metadata is JSON: class
+    names, image size, how a picture becomes `images`, and what else the model file says of itself. Raises
+    InputError as `model.load_model`.
     """
     classifier = Classifier.load(model)
     network, info, training = classifier.model, classifier.info, classifier.training
