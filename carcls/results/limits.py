@@ -50,7 +50,7 @@ def limits(params: Params, root: Path) -> None:
     distances, places = _nearest(training, features)
     table = predictions(calibrated, chosen.test.labels, chosen.test.names, info.classes)
     table["uncalibrated"] = logits.softmax(1).max(1).values.numpy()
-    table["novelty"], table["nearest"] = distances[:, -1].numpy(), names[places[:, 0]]
+    table["novelty"], table["nearest"] = distances[:, -1].double().numpy(), names[places[:, 0]]
     write_csv(root / LIMITS, table)
 
 

@@ -507,6 +507,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     assert left == {
         *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
         *("report.html", "metrics.json", "photographs.csv", "predictions.csv"),
+        *("train.tar", "train.csv", "features.safetensors"),
     }
     with page.expect_popup() as popup:
         page.get_by_text("Open its report").click()
@@ -582,6 +583,31 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     table.wait_for()
     told.wait_for(state="detached")
     assert page.get_by_label("Target class").is_hidden()
+
+
+def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page, server, project):
+    run = jobs.Jobs().start(replace(FORM, results="limited"))
+    wait(run)
+    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
+    Image.fromarray(noise).save(project / "noise.png")
+    open_page(page, server)
+    open_tab(page, "Predict")
+    page.get_by_label("Model, newest first").click()
+    page.get_by_role("option", name=re.compile("^results/limited|^limited")).click()
+    load_picture(page, project / "noise.png")
+    nearest = page.locator("figure.nearest img")
+    nearest.nth(4).wait_for()
+    assert nearest.count() == 5
+    assert re.fullmatch("Training image of the class (bar|disc|square)", nearest.first.get_attribute("alt"))
+    assert nearest.first.evaluate("image => image.complete && image.naturalWidth") == 32
+    rows = page.locator("table.top tbody tr")
+    assert rows.count() == 3
+    page.get_by_label("Answer “none of these” to unknown images").check()
+    page.get_by_role("cell", name="none of these").wait_for()
+    assert rows.count() == 1 and nearest.count() == 5
+    page.get_by_label("Model, newest first").click()
+    page.get_by_role("option", name=re.compile("^resnet18-scratch")).click()
+    page.get_by_text("cannot recognise unknown images").wait_for()
 
 
 def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
