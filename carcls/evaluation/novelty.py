@@ -1,4 +1,7 @@
-"""How far an image is from the training images: what a model was not trained for (Sun et al. 2022)."""
+"""How far an image is from the training images: what a model was not trained for (Sun et al. 2022).
+
+The features of the last layer alone (their paper) recognise other data sets less well: docs/training.md.
+"""
 
 from pathlib import Path
 

@@ -98,21 +98,20 @@ def infer(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def infer_with_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """What `infer` returns, and from the same pass the features of `images`: float32, (n, channels).
+    """What `infer` returns, and from the same pass the features of `images`: float32, (n, channels), norm 1.
 
-    Features are the input of the last layer, with test-time augmentation their sum over both views, of L2
-    norm 1.
+    Features are the means over space of the outputs of layer3 and layer4, each of norm 1, joined. With
+    test-time augmentation they are summed over both views first.
     """
-    body, head = split_head(model)
-    features = [body(view) for view in _views(model, images)]
-    logits = _merge([head(view) for view in features], inference_of(model))
-    return logits, nn.functional.normalize(torch.stack(features).float().sum(0))
-
-
-def split_head(model: nn.Module) -> tuple[nn.Sequential, nn.Module]:
-    """`model` as the layers up to its features, (n, channels), and the last layer."""
-    *layers, head = model.children()
-    return nn.Sequential(*layers, nn.Flatten()), head
+    *stem, layer4, pool, head = model.children()
+    logits, features = [], []
+    for view in _views(model, images):
+        middle = nn.Sequential(*stem)(view)
+        deep = pool(layer4(middle)).flatten(1)
+        logits.append(head(deep))
+        features.append((pool(middle).flatten(1), deep))
+    layers = [nn.functional.normalize(sum(views).float()) for views in zip(*features, strict=True)]
+    return _merge(logits, inference_of(model)), torch.cat(layers, 1) / math.sqrt(2)
 
 
 def _views(model: nn.Module, images: Tensor) -> list[Tensor]:

@@ -588,13 +588,14 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
 def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page, server, project):
     run = jobs.Jobs().start(replace(FORM, results="limited"))
     wait(run)
-    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
-    Image.fromarray(noise).save(project / "noise.png")
+    path = project / "results/limited/model.safetensors"
+    model, info = load_model(path)
+    save_model(path, model, replace(info, novelty_threshold=-1.0))  # no image is known
     open_page(page, server)
     open_tab(page, "Predict")
     page.get_by_label("Model, newest first").click()
-    page.get_by_role("option", name=re.compile("^results/limited|^limited")).click()
-    load_picture(page, project / "noise.png")
+    page.get_by_role("option", name=re.compile("limited · ")).click()
+    load_picture(page, project / "photo.png")
     nearest = page.locator("figure.nearest img")
     nearest.nth(4).wait_for()
     assert nearest.count() == 5
@@ -606,7 +607,7 @@ def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page,
     page.get_by_role("cell", name="none of these").wait_for()
     assert rows.count() == 1 and nearest.count() == 5
     page.get_by_label("Model, newest first").click()
-    page.get_by_role("option", name=re.compile("^resnet18-scratch")).click()
+    page.get_by_role("option", name=re.compile("^resnet18-scratch · ")).click()
     page.get_by_text("cannot recognise unknown images").wait_for()
 
 
