@@ -106,7 +106,7 @@ def _page(folder: Path, model: Path, rounds: int) -> None:
     own = []
     for _ in range(rounds):
         start = time.perf_counter()
-        classifier.top(classifier.prepare(picture.read_bytes(), picture.name))
+        classifier.answer(classifier.prepare(picture.read_bytes(), picture.name))
         own.append(time.perf_counter() - start)
     command = [sys.executable, "-m", "carcls.cli", "web", "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -133,7 +133,7 @@ def _ask(address: str, model: Path, picture: Path) -> float:
         ).json()
         file = {"path": uploaded[0], "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
         body = {
-            "data": [str(model), file, False],
+            "data": [str(model), file, False, False],
             "fn_index": number,
             "session_hash": "a",
             "event_data": None,

@@ -1,7 +1,7 @@
 """Image classification with ResNet: the library behind the pipeline of dvc.yaml and the command `carcls`.
 
     model = carcls.train("photos", epochs=5)    # trains as `carcls train`, returns the model file
-    carcls.load(model).predict("photo.jpg")     # [(class, probability), ...], most probable first
+    carcls.load(model).predict("photo.jpg").top # [(class, probability), ...], most probable first
 
 `carcls.InputError` is the error that a user can act on.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from carcls.errors import InputError
 
 CHECKPOINTS = ".carcls/checkpoints"  # below a root; not a DVC output: DVC deletes outputs before a run
+FEATURES = "features.safetensors"  # of the training images, beside the model file
 
 if TYPE_CHECKING:  # only write_csv needs pandas
     import pandas as pd

@@ -174,7 +174,7 @@ def test_images_are_sorted_into_class_folders_and_none_is_lost(model, pictures, 
     before = {path: path.read_bytes() for path in photos.rglob("*.jpg")}
     answers = Classifier.load(model)
     images = [path for path in sorted(before) if path.name != "broken.jpg"]
-    first = {path: answers.top(answers.prepare(before[path], ""))[0] for path in images}
+    first = {path: answers.answer(answers.prepare(before[path], "")).top[0] for path in images}
     threshold = sorted(probability for _, probability in first.values())[2]
     options = ["--min-probability", f"{threshold - 1e-5:.9f}", *(["--link"] if link else [])]
     with pytest.raises(SystemExit) as ended:

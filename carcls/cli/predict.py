@@ -21,9 +21,9 @@ from carcls.files import UnixLines
 if TYPE_CHECKING:  # --help needs neither
     import numpy as np
 
-    from carcls.inference.classifier import Classifier
+    from carcls.inference.classifier import Answer, Classifier
 
-    Answer = list[tuple[str, float]]
+    Top = Sequence[tuple[str, float | None]]
 
 MIN_PROBABILITY = 0.5  # from here on, a class is more probable than all others together
 BATCH = 32  # images per forward pass
@@ -37,6 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("--link and --min-probability change what --sort does: add --sort FOLDER.")
     set_up()
     classifier = Classifier.load(arguments.model)
+    if arguments.reject:
+        classifier.check_novelty()
     paths, unreadable = files(arguments.images)
     if arguments.sort:
         _sort(arguments, classifier, paths, [str(error) for error in unreadable])
@@ -44,21 +46,20 @@ def run(arguments: argparse.Namespace) -> None:
     refused = [str(error) for error in unreadable]
     told, rows = [], csv.writer(UnixLines(sys.stdout))
     if arguments.csv:
-        rows.writerow(["image", "rank", "class", "probability"])
+        rows.writerow(["image", "rank", "class", "probability", "novelty"])
     for path, answer, problem in _answers(classifier, paths, arguments.top, arguments.look):
         if problem:
             refused.append(problem)
         if not answer:
             continue
+        top = answer.classes(arguments.reject)
         if arguments.json:
-            top = [{"class": name, "probability": probability} for name, probability in answer]
-            told.append({"image": str(path), "top": top})
+            classes = [{"class": name, "probability": probability} for name, probability in top]
+            told.append({"image": str(path), "novelty": answer.novelty, "top": classes})
         elif arguments.csv:
-            rows.writerows((path, rank, *row) for rank, row in enumerate(answer, start=1))
+            rows.writerows((path, rank, *row, answer.novelty) for rank, row in enumerate(top, start=1))
         else:
-            print(printable(str(path)))
-            for rank, (name, probability) in enumerate(answer, start=1):
-                print(f"{rank:4}  {probability:.4f}  {printable(name)}")
+            _print(path, top, answer.novelty, classifier.info.novelty_threshold)
     if arguments.json:
         print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
     if arguments.look and not refused:
@@ -78,18 +79,26 @@ def _sort(
             if problem:
                 refused.append(problem)
             if answer:
-                sorter.add(path, *answer[0])
+                sorter.add(path, *answer.classes(arguments.reject)[0])
     print(printable(sorter.summary()))
     if refused:
         raise InputError(*dict.fromkeys(refused))
 
 
+def _print(path: Path, top: "Top", novelty: float | None, threshold: float | None) -> None:
+    print(printable(str(path)))
+    for rank, (name, probability) in enumerate(top, start=1):
+        print(f"{rank:4}  {'     -' if probability is None else f'{probability:.4f}'}  {printable(name)}")
+    if novelty is not None:
+        print(f"      {novelty:.4f}  novelty (threshold {threshold:.4f})")
+
+
 def _answers(
     classifier: "Classifier", paths: Sequence[Path], top: int, look: Path | None
-) -> Iterator[tuple[Path, "Answer", str | None]]:
-    """Each of `paths` with its `top` most probable classes and an error message or None.
+) -> Iterator[tuple[Path, "Answer | None", str | None]]:
+    """Each of `paths` with the answer of `top` classes and an error message or None.
 
-    The classes are empty if the file cannot be read. `look` is a folder for a heat map of each image.
+    The answer is None if the file cannot be read. `look` is a folder for a heat map of each image.
     """
 
     def prepare(path: Path) -> "np.ndarray | InputError":
@@ -104,11 +113,11 @@ def _answers(
             prepared = dict(zip(some, pool.map(prepare, some), strict=True))
             problems = {path: str(image) for path, image in prepared.items() if isinstance(image, InputError)}
             good = {path: image for path, image in prepared.items() if not isinstance(image, InputError)}
-            answers = dict(zip(good, classifier.tops([*good.values()], top) if good else [], strict=True))
+            answers = dict(zip(good, classifier.answers([*good.values()], top) if good else [], strict=True))
             if look and good:
-                problems |= _look(classifier, good, [answer[0][0] for answer in answers.values()], look)
+                problems |= _look(classifier, good, [answer.top[0][0] for answer in answers.values()], look)
             for path in some:
-                yield path, answers.get(path, []), problems.get(path)
+                yield path, answers.get(path), problems.get(path)
 
 
 def _look(

@@ -169,9 +169,14 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--look", type=Path, metavar="FOLDER", help="write heat maps (Grad-CAM) to this folder"
     )
+    parser.add_argument(
+        "--reject", action="store_true", help='answer "none of these" to images unlike the training images'
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    form.add_argument("--csv", action="store_true", help="print CSV: image, rank, class, probability")
+    form.add_argument(
+        "--csv", action="store_true", help="print CSV: image, rank, class, probability, novelty"
+    )
     form.add_argument("--sort", type=Path, metavar="FOLDER", help="copy images to the new FOLDER/CLASS/")
     parser.add_argument("--link", action="store_true", help="with --sort: links instead of copies")
     parser.add_argument(

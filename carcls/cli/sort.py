@@ -44,8 +44,9 @@ class Sorter:
             self._rows.writerow(["image", "file", "class", "probability"])
             yield
 
-    def add(self, image: Path, class_name: str, probability: float) -> None:
-        certain = probability >= self._min_probability
+    def add(self, image: Path, class_name: str, probability: float | None) -> None:
+        """Sort `image`. Without a probability it is none of the classes, which counts as uncertain."""
+        certain = probability is not None and probability >= self._min_probability
         folder = self._folders[class_name] if certain else self._uncertain
         target = self._free(self._out / folder, image)
         with replacing(target) as [temporary]:

@@ -11,7 +11,7 @@ from carcls.base import scoring
 from carcls.base.scoring import macro_f1
 from carcls.errors import InputError
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
-from carcls.learning.model import infer
+from carcls.learning.model import infer_with_features
 
 # functions that return a table import pandas, because prediction does without it
 if TYPE_CHECKING:
@@ -23,12 +23,20 @@ def predict(model: nn.Module, images: ImageSet, device: torch.device, name: obje
 
     Raises InputError, which names the model `name`, if a probability is not finite.
     """
+    return predict_with_features(model, images, device, name)[0]
+
+
+def predict_with_features(
+    model: nn.Module, images: ImageSet, device: torch.device, name: object = "The model"
+) -> tuple[Tensor, Tensor]:
+    """The logits of `predict`, and from the same pass the features of `infer_with_features`, on the CPU."""
     model.eval().to(device)  # before inference mode, because weights moved within it cannot have gradients
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():
-        logits = torch.cat([infer(model, pixels).cpu() for pixels, _ in loader])
+        pairs = [[part.cpu() for part in infer_with_features(model, pixels)] for pixels, _ in loader]
+    logits, features = map(torch.cat, zip(*pairs, strict=True))
     check_finite(logits, name)
-    return logits
+    return logits, features
 
 
 def check_finite(logits: Tensor, name: object = "The model") -> None:

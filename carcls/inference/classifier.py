@@ -1,7 +1,7 @@
 """A trained model on pictures of the user's own: what the command line and the web page answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,28 +13,63 @@ from carcls.errors import InputError
 from carcls.evaluation import gradcam
 from carcls.evaluation.attack_image import attack_image
 from carcls.evaluation.example import AttackResult, AttackSpec
-from carcls.evaluation.scores import predict
+from carcls.evaluation.novelty import TrainingFeatures
+from carcls.evaluation.scores import predict, predict_with_features
+from carcls.files import FEATURES
 from carcls.imageset import images
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import ModelInfo, load_model
 
 TOP = 15  # classes told (paper, section 6)
+UNKNOWN = "none of these"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one image."""
+
+    top: list[tuple[str, float]]  # the most probable classes with their probabilities, best first
+    novelty: float | None = None  # see `novelty.TrainingFeatures.nearest`; None: not measured
+    is_unknown: bool = False  # the novelty is above the model's threshold
+    nearest: list[int] = field(default_factory=list)  # places of the nearest training images, nearest first
+
+    def classes(self, reject: bool) -> list[tuple[str, float | None]]:
+        """`top`; with `reject`, for an unknown image UNKNOWN alone, without a probability."""
+        return [(UNKNOWN, None)] if reject and self.is_unknown else [*self.top]
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model, what its file says of it, and where it computes."""
+    """A model, what its file says of it, where it computes, and the features of its training images."""
 
     model: nn.Module
     info: ModelInfo
     device: torch.device
     path: Path
+    training: TrainingFeatures | None = None  # None: no novelty
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
         """The model file `path` on the best device there is. Raises InputError as `model.load_model`."""
-        return cls(*load_model(path), resolve_device("auto"), path)
+        model, info = load_model(path)
+        features = path.with_name(FEATURES)
+        known = info.novelty_threshold is not None and features.exists()
+        training = TrainingFeatures.load(features) if known else None
+        return cls(model, info, resolve_device("auto"), path, training)
+
+    def check_novelty(self) -> None:
+        """Raise InputError if the novelty of images cannot be measured."""
+        if self.info.novelty_threshold is None:
+            raise InputError(
+                f"{self.path} cannot recognise unknown images: it has no novelty threshold. Only models of "
+                "`carcls train` have one, from this version on: train it again."
+            )
+        if self.training is None:
+            raise InputError(
+                f"{self.path.with_name(FEATURES)} is missing, which is needed to recognise unknown images: "
+                "copy it from the results folder of the model, or train again."
+            )
 
     def prepare(self, data: bytes, name: str) -> np.ndarray:
         """The picture in `data` as the model sees it: uint8 RGB, (image_size, image_size, 3).
@@ -44,37 +79,47 @@ class Classifier:
         """
         return images.resize(images.decode(data, name), self.info.image_size)
 
-    def predict(self, image: str | Path | np.ndarray, count: int = TOP) -> list[tuple[str, float]]:
-        """The `count` most probable classes of an image with their probabilities, best first.
+    def predict(self, image: str | Path | np.ndarray, count: int = TOP) -> Answer:
+        """The `count` most probable classes of an image, its novelty and its nearest training images.
 
         `image` is a file or an array, uint8 RGB of shape (height, width, 3). Raises OSError when the file
-        cannot be read, InputError for another array or a file that is no image, and as `tops`.
+        cannot be read, InputError for another array or a file that is no image, and as `answers`.
         """
         if not isinstance(image, np.ndarray):
-            return self.tops([self.prepare(Path(image).read_bytes(), str(image))], count)[0]
+            return self.answers([self.prepare(Path(image).read_bytes(), str(image))], count)[0]
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
             raise InputError(
                 f"The image is {image.dtype} of shape {image.shape}: convert it to uint8 RGB of shape "
                 "(height, width, 3)."
             )
-        return self.tops([images.resize(image, self.info.image_size)], count)[0]
+        return self.answers([images.resize(image, self.info.image_size)], count)[0]
 
-    def top(self, image: np.ndarray) -> list[tuple[str, float]]:
-        """The TOP most probable classes of what `prepare` made, with their probabilities, best first."""
-        return self.tops([image])[0]
+    def answer(self, image: np.ndarray) -> Answer:
+        """The answer to what `prepare` made."""
+        return self.answers([image])[0]
 
-    def tops(self, images: Sequence[np.ndarray], count: int = TOP) -> list[list[tuple[str, float]]]:
-        """For each of `images` its `count` most probable classes, as `top`.
+    def answers(self, images: Sequence[np.ndarray], count: int = TOP) -> list[Answer]:
+        """For each of `images` its `count` most probable classes, its novelty and its nearest images.
 
-        In the company of others its probabilities can differ in their last bits. Raises InputError, naming
-        the model file, when one is not finite.
+        Probabilities are calibrated if the model has a temperature. In the company of other images they can
+        differ in their last bits. Raises InputError, naming the model file, when one is not finite.
         """
-        logits = predict(self.model, self._set(np.stack(images)), self.device, self.path)
+        logits, features = predict_with_features(
+            self.model, self._set(np.stack(images)), self.device, self.path
+        )
         probabilities = logits.softmax(1)
         order = probabilities.argsort(dim=1, descending=True, stable=True)[:, :count]
-        return [
+        tops = [
             [(self.info.classes[place], row[place].item()) for place in places.tolist()]
             for row, places in zip(probabilities, order, strict=True)
+        ]
+        if self.training is None:
+            return [Answer(top) for top in tops]
+        distances, places = self.training.nearest(features)
+        novelties = distances[:, -1].tolist()
+        return [
+            Answer(top, novelty, novelty > self.info.novelty_threshold, near)
+            for top, novelty, near in zip(tops, novelties, places.tolist(), strict=True)
         ]
 
     def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
@@ -88,9 +133,9 @@ class Classifier:
         return f"Grad-CAM of {gradcam.layer(self.info.image_size)}"
 
     def attack(self, image: np.ndarray, name: str, spec: AttackSpec, seed: int) -> AttackResult:
-        """What `prepare` made under `means`: away from the model's own answer, or towards their target.
+        """What `prepare` made, attacked as `spec` says: away from the model's own answer, or towards their target.
 
-        Raises InputError where the model does not know that, and as `tops`.
+        Raises InputError where the model does not know that, and as `answers`.
         """
         target = None if spec.target is None else self._place(spec.target)
         images = self._set(image[None])

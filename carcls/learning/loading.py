@@ -77,14 +77,17 @@ class ArchiveSet(ImageSet):
                 self._images = self._read(range(len(self)), pool.map)
 
     def originals(self, most: int | None = None) -> ImageSet:
-        """The images that are no copies of others, in memory; of each class `most`, evenly spread over it."""
+        """The images that are no copies of others, in memory and in the order of the archive.
+
+        `most`: so many of each class, evenly spread over it.
+        """
         places = torch.tensor([place for place, operations in enumerate(self._operations) if not operations])
         labels, chosen = self.labels[places], []
         for label in labels.unique():
             of_class = places[labels == label]
             count = min(most or len(of_class), len(of_class))
             chosen.append(of_class[torch.arange(count) * len(of_class) // count])
-        return self.select(torch.cat(chosen))
+        return self.select(torch.cat(chosen).sort().values)
 
     def read(self, places: Sequence[int] | Tensor) -> Tensor:
         return super().read(places) if self.in_memory else self._read(places)

@@ -29,11 +29,12 @@ Channels = Annotated[
 
 
 class Inference(NamedTuple):
-    """What comes before and after a network: how images are normalised, and whether mirror images count."""
+    """What comes before and after a network: normalisation, mirror images and temperature."""
 
     mean: Channels = MEAN
     std: Channels = STD
     tta: str = "none"  # flip: the softmax of an image and that of its mirror image are averaged
+    temperature: float = 1.0  # divides the logits (Guo et al. 2017); the first class stays the first
 
 
 PAPER = Inference()
@@ -53,6 +54,8 @@ class ModelInfo:
     val_f1: float | None  # None: no validation set
     epoch: int
     tta: str = "none"
+    temperature: float | None = None  # None: not calibrated
+    novelty_threshold: float | None = None  # 95 % of the held-out images are not above it
 
 
 def build_model(arch: str, classes: int, *, seed: int) -> nn.Module:
@@ -88,13 +91,41 @@ def _by_channel(values: Channels, device: torch.device) -> float | Tensor:
 def infer(model: nn.Module, images: Tensor) -> Tensor:
     """The logits (n, classes) of `images` as `normalise` takes them: what `model` answers.
 
-    With test-time augmentation they are the logarithm of the mean of both softmaxes.
+    With test-time augmentation they are the logarithm of the mean of both softmaxes. They are divided by the
+    temperature.
     """
+    return _merge([model(view) for view in _views(model, images)], inference_of(model))
+
+
+def infer_with_features(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What `infer` returns, and from the same pass the features of `images`: float32, (n, channels), norm 1.
+
+    Features are the means over space of the outputs of layer3 and layer4, each of norm 1, joined. With
+    test-time augmentation they are summed over both views first.
+    """
+    *stem, layer4, pool, head = model.children()
+    logits, features = [], []
+    for view in _views(model, images):
+        middle = nn.Sequential(*stem)(view)
+        deep = pool(layer4(middle)).flatten(1)
+        logits.append(head(deep))
+        features.append((pool(middle).flatten(1), deep))
+    layers = [nn.functional.normalize(sum(views).float()) for views in zip(*features, strict=True)]
+    return _merge(logits, inference_of(model)), torch.cat(layers, 1) / math.sqrt(2)
+
+
+def _views(model: nn.Module, images: Tensor) -> list[Tensor]:
+    """The inputs whose answers `_merge` combines: `images` normalised, and their mirror images with TTA."""
     images = normalise(images, model)
-    if inference_of(model).tta == "none":
-        return model(images)
-    both = torch.stack([model(images), model(images.flip(-1))])
-    return both.float().log_softmax(2).logsumexp(0) - math.log(2)
+    return [images] if inference_of(model).tta == "none" else [images, images.flip(-1)]
+
+
+def _merge(logits: list[Tensor], inference: Inference) -> Tensor:
+    if len(logits) > 1:
+        merged = torch.stack(logits).float().log_softmax(2).logsumexp(0) - math.log(len(logits))
+    else:
+        [merged] = logits
+    return merged / inference.temperature
 
 
 def backbone_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -185,7 +216,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelInfo]:
         with torch.device("meta"):  # drawing initial weights would take most of the time
             model = torchvision.models.get_model(info.arch, weights=None, num_classes=len(info.classes))
         model.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)
-    set_inference(model, Inference(info.mean, info.std, info.tta))
+    set_inference(model, Inference(info.mean, info.std, info.tta, info.temperature or 1.0))
     return model.to(memory_format=torch.channels_last).eval(), info
 
 

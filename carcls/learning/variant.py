@@ -68,7 +68,7 @@ class Variant:
 
     def info(self, history: list[Epoch]) -> ModelInfo:
         """The metadata for the file of the trained model."""
-        kept, (mean, std, tta) = self._kept(history), inference_of(self.model)
+        kept, (mean, std, tta, _) = self._kept(history), inference_of(self.model)
         about = (self.arch, self.config, self.train.classes, self.train.size, mean, std)
         return ModelInfo(*about, kept.val_f1, kept.epoch, tta)
 

@@ -8,6 +8,7 @@ From the bottom up: a module imports only those before it.
     known          photographs that the starting weights were trained on
     label_errors   possible label errors among the photographs
     quality        brightness, sharpness and size of the photographs
+    limits         calibrated probabilities and the novelty of images
     train          from photographs to a model and its report
     evaluate       a trained model on labelled photographs that it has not seen
     api            the Python interface

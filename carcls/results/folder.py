@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from carcls.errors import InputError, ResourceError, explain
-from carcls.files import CHECKPOINTS, write_text
+from carcls.files import CHECKPOINTS, FEATURES, write_text
 from carcls.params import Params
 
 RESULTS = Path("results")
@@ -30,7 +30,11 @@ KEPT = {  # files of WORK that are kept, and their names
     "data/split.csv": PHOTOGRAPHS,
     "data/images/test.tar": "test.tar",  # the page offers its images as examples
     "data/images/test.csv": "test.csv",
+    "data/images/train.tar": "train.tar",  # ... and as the nearest training images
+    "data/images/train.csv": "train.csv",
+    f"data/{FEATURES}": FEATURES,
     "plots/test/predictions.csv": "predictions.csv",
+    "plots/test/limits.csv": "predictions.csv",  # the same rows with more columns
     "plots/doubts.csv": "doubts.csv",
     "plots/unusual.csv": "unusual.csv",
     "report/index.html": REPORT,  # last: a results folder with a report is finished

@@ -22,6 +22,7 @@ from carcls.pipeline.weights import weights
 from carcls.results import folder as files
 from carcls.results.known import keep_splits
 from carcls.results.label_errors import label_errors
+from carcls.results.limits import limits
 from carcls.results.quality import quality
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
         model = work / f"models/{settings.variant}.safetensors"
         if not model.exists():
             _train(settings, folder, work, tell, bar)
+        tell("Calibrating the model")
+        limits(settings, work)
         write_bytes(folder / files.MODEL, model.read_bytes())
         info = read_info(folder / files.MODEL)
         validated = "" if info.val_f1 is None else f", validation F1 {info.val_f1:.4f}"

@@ -50,6 +50,17 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "images": images, **means})
 
 
+def coverage(answers: pd.DataFrame) -> pd.DataFrame:
+    """Columns coverage, accuracy: a row for each number of answers that are accepted, the surest first.
+
+    coverage is their share of `answers`, accuracy the share of right ones among them.
+    """
+    ranked = answers.sort_values("confidence", ascending=False, kind="stable")
+    accepted = np.arange(1, len(ranked) + 1)
+    right = (ranked.actual == ranked.predicted).cumsum().to_numpy()
+    return pd.DataFrame({"coverage": accepted / len(ranked), "accuracy": right / accepted})
+
+
 def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -> dict:
     """How well entropy tells `attacked` images from `clean` ones: both are of the same images in turn.
 

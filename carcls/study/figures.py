@@ -360,6 +360,17 @@ def reliability(bins: pd.DataFrame) -> Figure:
 
 
 @_styled
+def coverage(curve: pd.DataFrame) -> Figure:
+    """Accuracy by coverage: `curve` as `analysis.coverage` gives it."""
+    figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(curve.coverage, curve.accuracy, color=COLOURS[0])
+    axes.set(xlim=(0, 1), xlabel="Coverage: share of images answered, the surest first", ylabel="Accuracy")
+    axes.set_ylim(top=1.005)
+    return figure
+
+
+@_styled
 def entropies(clean: pd.Series, attacked: pd.Series, classes: int) -> Figure:
     """Histograms of the predictions' entropy (nats) on clean and attacked images; dashed lines: the means.
 

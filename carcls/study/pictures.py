@@ -9,7 +9,7 @@ from carcls.evaluation import heatmap, shown
 from carcls.imageset import images
 from carcls.imageset.archive import ArchiveReader
 from carcls.study import analysis, heat, naming
-from carcls.study.run import Run
+from carcls.study.run import LIMITS, Run
 
 PAIRS = 9  # most confused pairs shown
 LISTED = 24  # labels to doubt and unusual photographs shown
@@ -57,10 +57,24 @@ def worst(run: Run) -> list[dict]:
     scores = shown.worst(run.csv("plots/test/per_class.csv"))
     answers = run.csv("plots/test/predictions.csv")
     first = _of_classes(run, scores["class"])
-    return [
-        row | {"uri": first.get(row["class"]), "misread": _looks(run, shown.misread(answers, row["class"]))}
-        for row in scores.to_dict("records")
-    ]
+    rows = []
+    for row in scores.to_dict("records"):
+        misread = _looks(run, shown.misread(answers, row["class"]))
+        near = _nearest(run, [answer["name"] for answer in misread])
+        misread = [answer | {"near": near.get(answer["name"])} for answer in misread]
+        rows.append(row | {"uri": first.get(row["class"]), "misread": misread})
+    return rows
+
+
+def _nearest(run: Run, names: Iterable[str]) -> dict[str, dict]:
+    """The nearest training image (class, uri) of each of the test images `names`, if it was measured."""
+    if not run.has(LIMITS):
+        return {}
+    nearest = run.csv(LIMITS).set_index("name")["nearest"]
+    index = run.index("train").set_index("name", drop=False)
+    rows = {name: index.loc[nearest[name]] for name in names}
+    with ArchiveReader(run.tar("train")) as reader:
+        return {name: {"class": row["class"], "uri": _thumbnail(reader, row)} for name, row in rows.items()}
 
 
 def right(run: Run) -> list[dict]:

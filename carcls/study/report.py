@@ -17,7 +17,7 @@ from carcls.evaluation.attacks import ATTACKS
 from carcls.evaluation.example import read_examples
 from carcls.params import Config, Params
 from carcls.study import analysis, figures, naming, paper, pictures, wording
-from carcls.study.run import Run
+from carcls.study.run import LIMITS, Run
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
@@ -78,6 +78,7 @@ def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
         "attack": study or run.has("metrics/fgsm.json"),
         "doubts": run.has("plots/doubts.csv"),
         "quality": run.has("plots/shortcuts.csv"),
+        "limits": run.has(LIMITS),
     }
 
 
@@ -278,7 +279,7 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
     """What the answers on the test set say: tables and numbers of the sections Test and Attack."""
     per_class = run.csv("plots/test/per_class.csv")
     classes = per_class["class"].to_list()
-    test = run.csv("plots/test/predictions.csv")
+    test = _test(run)
     answers = {"test": test} | _attacks(run, parts)
     return {
         "classes": classes,
@@ -295,7 +296,18 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
         "untyped": [name for name in classes if (car := naming.parse(name)) and car.type is None],
         "bins": BINS,
         "calibration_error": calibration_error(test.confidence, test.actual == test.predicted),
+        "uncalibrated_error": _uncalibrated_error(test) if parts["limits"] else None,
     }
+
+
+def _test(run: Run) -> pd.DataFrame:
+    """The answers to the test images, with the columns of `results.limits` if the model is calibrated."""
+    return run.csv(LIMITS if run.has(LIMITS) else "plots/test/predictions.csv")
+
+
+def _uncalibrated_error(test: pd.DataFrame) -> float:
+    """The expected calibration error at temperature 1."""
+    return calibration_error(test.uncalibrated, test.actual == test.predicted)
 
 
 def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
@@ -407,12 +419,13 @@ def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dic
 
 def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: dict) -> dict[str, dict]:
     """`figures`: each figure of figures.py by name, Figure 5 as `examples_png` drew it."""
-    scores, test = run.csv("plots/test/per_class.csv"), run.csv("plots/test/predictions.csv")
+    scores, test = run.csv("plots/test/per_class.csv"), _test(run)
     classes = scores["class"].to_list()
     drawn = {
         "per_class_f1": figures.per_class_f1(scores),
         "confusion": figures.confusion(run.csv("plots/test/confusion.csv"), classes),
         "reliability": figures.reliability(analysis.calibration(test)),
+        "coverage": figures.coverage(analysis.coverage(test)),
     }
     if parts["training"]:
         histories = {variant: run.csv(f"plots/history/{variant}.csv") for variant in variants}

@@ -14,8 +14,9 @@ TEXT = (  # a class may be called NA
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
     *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked"),
-    *("corruption", "condition", "measure"),
+    *("corruption", "condition", "measure", "nearest"),
 )
+LIMITS = "plots/test/limits.csv"  # only of a model with a temperature
 
 
 class Run:

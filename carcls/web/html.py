@@ -40,8 +40,8 @@ def _code(sentence: str) -> Markup:
     return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data_uri(image: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def problem(sentence: str) -> Markup:
@@ -77,9 +77,18 @@ def progress(share: float, sentence: str) -> Markup:
     return _piece("progress", share, sentence)
 
 
-def top(classes: Sequence[tuple[str, float]]) -> Markup:
-    """A table of classes with their probabilities, most probable first, each with a bar."""
-    return _piece("top", classes)
+def answer(
+    classes: Sequence[tuple[str, float | None]],
+    novelty: float | None,
+    threshold: float | None,
+    nearest: Sequence[tuple[str, bytes]],
+) -> Markup:
+    """A table of classes with their probabilities, most probable first, each with a bar.
+
+    Below it are the novelty with its threshold, if it was measured, and the `nearest` training images (class,
+    JPEG).
+    """
+    return _piece("answer", classes, novelty, threshold, nearest)
 
 
 def attacked(result: AttackResult) -> Markup:

@@ -2,10 +2,13 @@
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
+
+import pandas as pd
 
 from carcls.errors import InputError
 from carcls.imageset.archive import ArchiveReader, read_index
@@ -113,16 +116,46 @@ def examples(choice: str | None) -> list[tuple[str, str, bytes]]:
         return []
     path = _known(choice)
     tar = Path("data/images/test.tar") if path.parent == STUDY else path.with_name("test.tar")
+
     if not tar.with_suffix(".csv").exists():
         return []
-    try:
+    with _damage_named(tar):
         index = read_index(tar).drop_duplicates("label")
         count = min(EXAMPLES, len(index))
-        rows = index.iloc[[place * len(index) // count for place in range(count)]]
-        with ArchiveReader(tar) as reader:
-            return [
-                (row["name"], row["class"], reader.read(row["offset"], row["size"]))
-                for row in rows.to_dict("records")
-            ]
-    except (KeyError, ValueError, OSError, OverflowError, MemoryError):
+        return _images(tar, index.iloc[[place * len(index) // count for place in range(count)]])
+
+
+def nearest(choice: str, places: Sequence[int]) -> list[tuple[str, str, bytes]]:
+    """Name, class and bytes of the training images at `places`, as `Answer.nearest` has them.
+
+    Empty if the images are missing. Raises InputError if they are damaged.
+    """
+    tar = _known(choice).with_name("train.tar")
+    csv = tar.with_suffix(".csv")
+    if not csv.exists():
+        return []
+    with _damage_named(tar):
+        return _images(tar, _originals(tar, csv.stat().st_mtime_ns).iloc[list(places)])
+
+
+@lru_cache(maxsize=2)
+def _originals(tar: Path, _changed: int) -> pd.DataFrame:
+    index = read_index(tar)
+    return index[index["operations"] == ""]
+
+
+def _images(tar: Path, rows: pd.DataFrame) -> list[tuple[str, str, bytes]]:
+    """Name, class and bytes of the images in `rows` of the index of `tar`."""
+    with ArchiveReader(tar) as reader:
+        return [
+            (row["name"], row["class"], reader.read(row["offset"], row["size"]))
+            for row in rows.to_dict("records")
+        ]
+
+
+@contextmanager
+def _damage_named(tar: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError, IndexError, OSError, OverflowError, MemoryError):
         raise InputError(f"{tar.with_suffix('.csv')} is damaged: restore it or delete it.") from None

@@ -9,7 +9,7 @@ import pandas as pd
 from carcls.errors import InputError
 from carcls.files import write_csv
 from carcls.imageset import images
-from carcls.inference.classifier import TOP
+from carcls.inference.classifier import TOP, Classifier
 from carcls.study.heat import overlay
 from carcls.study.wording import score
 from carcls.web import html, models
@@ -47,6 +47,7 @@ def add_form() -> tuple[gr.Dropdown, gr.Image]:
         with gr.Column(min_width=320):
             seen = gr.HTML()  # an image component of Gradio takes as long as the prediction
             look = gr.Checkbox(False, label="Show a heat map of the first class (Grad-CAM)")
+            reject = gr.Checkbox(False, label="Answer “none of these” to unknown images")
             top = gr.HTML(EMPTY)
     with gr.Accordion("Several images at once", open=False):
         several = gr.File(label="Images", file_count="multiple", type="filepath")
@@ -54,10 +55,11 @@ def add_form() -> tuple[gr.Dropdown, gr.Image]:
         download = gr.DownloadButton("Download the table (CSV)", visible=False)
 
     model.change(_examples, model, examples, **QUIET)
-    asked = [model.change, picture.change, look.change]
-    gr.on(asked, _predict, [model, picture, look], [seen, top], **EVENT)
+    asked = [model.change, picture.change, look.change, reject.change]
+    gr.on(asked, _predict, [model, picture, look, reject], [seen, top], **EVENT)
     examples.select(_take, model, picture, **QUIET)
-    gr.on([several.change, model.change], _predict_all, [model, several], [table, download], **EVENT)
+    asked = [several.change, model.change, reject.change]
+    gr.on(asked, _predict_all, [model, several, reject], [table, download], **EVENT)
     return model, picture
 
 
@@ -86,48 +88,60 @@ def _take(choice: str, event: gr.SelectData) -> str:
     return str(path)
 
 
-def _predict(choice: str | None, path: str | None, look: bool) -> tuple[str, str]:
+def _load(choice: str | None, reject: bool) -> Classifier:
+    """The model; with `reject` one that recognises unknown images. Raises InputError like `models.load`."""
+    classifier = models.load(choice)
+    if reject:
+        classifier.check_novelty()
+    return classifier
+
+
+def _predict(choice: str | None, path: str | None, look: bool, reject: bool) -> tuple[str, str]:
     if path is None:
         return "", EMPTY
     try:
-        classifier = models.load(choice)
+        classifier = _load(choice, reject)
         image, title = classifier.prepare(Path(path).read_bytes(), Path(path).name), "As the model sees it"
         with models.inference_lock:
-            top = classifier.top(image)
+            answer = classifier.answer(image)
             if look:
-                [heat] = classifier.looks([image], [top[0][0]])
+                [heat] = classifier.looks([image], [answer.top[0][0]])
                 image, title = overlay(image, heat), classifier.heat_title()
+        near = models.nearest(choice, answer.nearest) if choice and answer.nearest else []
     except InputError as error:
         return "", html.problem(str(error))
-    return html.pixels(image, title), html.top(top)
+    threshold = classifier.info.novelty_threshold
+    told = html.answer(answer.classes(reject), answer.novelty, threshold, [row[1:] for row in near])
+    return html.pixels(image, title), told
 
 
-def _predict_all(choice: str | None, paths: list[str] | None):
+def _predict_all(choice: str | None, paths: list[str] | None, reject: bool):
     """A table with the first class of each image, and a CSV file with all classes to download."""
     if not paths:
         return "", gr.DownloadButton(visible=False)
     try:
-        classifier = models.load(choice)
+        classifier = _load(choice, reject)
     except InputError as error:
         return html.problem(str(error)), gr.DownloadButton(visible=False)
-    rows: list[tuple[str, int | None, str, float | None, str]] = []
+    rows: list[tuple[str, int | None, str, float | None, float | None, str]] = []
     for path in map(Path, paths):
         try:
             image = classifier.prepare(path.read_bytes(), path.name)
             with models.inference_lock:
-                top = classifier.top(image)
+                answer = classifier.answer(image)
             rows += [
-                (path.name, rank, name, probability, "") for rank, (name, probability) in enumerate(top, 1)
+                (path.name, rank, name, probability, answer.novelty, "")
+                for rank, (name, probability) in enumerate(answer.classes(reject), 1)
             ]
         except InputError as error:
-            rows.append((path.name, None, "", None, str(error)))
-    frame = pd.DataFrame(rows, columns=["image", "rank", "class", "probability", "problem"])
+            rows.append((path.name, None, "", None, None, str(error)))
+    frame = pd.DataFrame(rows, columns=["image", "rank", "class", "probability", "novelty", "problem"])
     frame["rank"] = frame["rank"].astype("Int64")
     csv = Path(tempfile.mkdtemp()) / "predictions.csv"
     write_csv(csv, frame)
     first = [
         (image, name or problem, "" if probability is None else score(probability))
-        for image, rank, name, probability, problem in rows
+        for image, rank, name, probability, _, problem in rows
         if rank in (1, None)
     ]
     note = html.note(f"The most probable class of each image. The CSV file has the first {TOP} classes.")

@@ -2,14 +2,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import DEVICE, ROOT, of_the_cpu, shrunken
 from tqdm import tqdm
 
+from carcls.data import augment
 from carcls.errors import InputError
 from carcls.evaluation import attack
 from carcls.evaluation.scores import predict, scores
+from carcls.imageset import archive
+from carcls.imageset.images import encode
 from carcls.learning import training, variant
 from carcls.learning.checkpoint import Checkpoint, checkpoint_key
 from carcls.learning.loading import ArchiveSet, ImageSet, batches
@@ -52,6 +56,17 @@ def test_originals_are_spread_evenly_over_each_class(sets):
     few = train.originals(2)  # of four each: the first and the third
     assert few.labels.tolist() == [label for label in range(12) for _ in range(2)]
     assert torch.equal(few.read(range(24)), train.originals().read(range(0, 48, 2)))
+
+
+def test_originals_have_the_order_of_the_archive_where_labels_have_another(tmp_path):
+    with archive.create(tmp_path / "set.tar", augment.COLUMNS) as writer:
+        for name, label, shade in (("A B", 1, 200), ("A", 0, 100)):  # "A B/" is before "A/"
+            data = encode(np.full((32, 32, 3), shade, np.uint8), 95)
+            row = {"label": label, "class": name, "source": name, "operations": ""}
+            writer.add(f"{name}/1.jpg", data, **row)
+    originals = ArchiveSet(tmp_path / "set.tar").originals()
+    assert originals.labels.tolist() == [1, 0]
+    assert originals.read([0, 1]).float().mean((1, 2, 3)).round().tolist() == [200, 100]
 
 
 @pytest.mark.parametrize("frozen_layers", [6, 8])

@@ -14,20 +14,32 @@ import sys
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, draw_shapes
 from PIL import Image
+from safetensors.torch import load_file
 
 from carcls import params
 from carcls.cli.program import main
+from carcls.base.scoring import calibration_error
 from carcls.errors import InputError
 from carcls.imageset.archive import read_index
+from carcls.inference.classifier import Classifier
 from carcls.learning import training
-from carcls.learning.model import backbone_of, build_model, load_model, save_backbone
+from carcls.learning.model import (
+    backbone_of,
+    build_model,
+    load_model,
+    read_info,
+    save_backbone,
+    save_model,
+)
 from carcls.results import folder as files
 from carcls.results import settings
 from carcls.study.wording import score
@@ -77,6 +89,7 @@ def test_a_folder_becomes_a_model_with_its_report():
     assert left == {
         *("model.safetensors", "report.html", "metrics.json", "history.csv", "params.yaml", "train.log"),
         *("photographs.csv", "predictions.csv", "test.tar", "test.csv", "unusual.csv"),
+        *("train.tar", "train.csv", "features.safetensors"),
     }
     metrics, used = files.read_metrics(folder), params.load(folder / "params.yaml")
     assert used.train.epochs == 3 and used.model.config == "scratch" and used.data.source == "folder"
@@ -141,6 +154,80 @@ def test_a_validation_set_that_is_asked_for_does_not_train():
     )
     assert metrics["val_f1_originals"] == metrics["val_f1"]
     assert "validation images its F1 is" in (folder / "report.html").read_text()
+
+
+def test_the_model_is_calibrated_and_95_percent_of_the_held_out_images_are_known():
+    for name in ("first", "validated"):
+        folder = Path("results", name)
+        info, answers = read_info(folder / "model.safetensors"), pd.read_csv(folder / "predictions.csv")
+        train, features = read_index(folder / "train.tar"), load_file(folder / "features.safetensors")
+        assert len(features["features"]) == (train.operations == "").sum()
+        assert set(answers.nearest) <= set(train.name)
+        report = (folder / "report.html").read_text()
+        error = calibration_error(answers.uncalibrated, answers.actual == answers.predicted)
+        assert f"Before temperature scaling it was {score(error)}." in report
+        assert ("fitted on the validation images" in report) == (name == "validated")
+        assert "nearest training image: <b>" in report or (answers.actual == answers.predicted).all()
+        kept = answers.novelty.quantile(0.95, "higher")
+        assert (info.novelty_threshold == kept) == (name == "first")
+        changed = (answers.confidence - answers.uncalibrated).abs() > 1e-4
+        assert info.temperature != 1 and changed.any()
+
+
+def predicted(capsys, *arguments: str) -> list[dict]:
+    main(["predict", "results/first/model.safetensors", *arguments, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_reject_answers_none_of_these_to_an_image_unlike_the_training_images(capsys, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    images = ["shapes/disc/03.png", str(tmp_path / "noise.png")]
+    info = read_info(Path("results/first/model.safetensors"))
+    known, unknown = predicted(capsys, *images)
+    assert known["novelty"] <= info.novelty_threshold < unknown["novelty"]
+    assert sum(row["probability"] for row in unknown["top"]) == pytest.approx(1)
+    assert predicted(capsys, *images, "--reject") == [
+        known, unknown | {"top": [{"class": "none of these", "probability": None}]}
+    ]  # fmt: skip
+    main(["predict", "results/first/model.safetensors", *images, "--reject", "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["class"] for row in rows][3:] == ["none of these"]
+    assert float(rows[-1]["novelty"]) == unknown["novelty"] and rows[-1]["probability"] == ""
+    main(["predict", "results/first/model.safetensors", images[1], "--reject"])
+    assert "none of these" in capsys.readouterr().out
+
+
+def test_a_model_without_features_or_threshold_predicts_and_names_what_reject_lacks(capsys, tmp_path):
+    copy = tmp_path / "model.safetensors"
+    shutil.copy("results/first/model.safetensors", copy)
+    arguments = ["predict", str(copy), "shapes/disc/03.png"]
+    main([*arguments, "--json"])
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["novelty"] is None
+    assert answer["top"] == predicted(capsys, "shapes/disc/03.png")[0]["top"]
+    with pytest.raises(SystemExit, match=r"features.safetensors is missing, .*: copy it from the results"):
+        main([*arguments, "--reject"])
+    model, info = load_model(copy)
+    save_model(copy, model, replace(info, temperature=None, novelty_threshold=None))
+    with pytest.raises(SystemExit, match=r"cannot recognise unknown images: .* train it again"):
+        main([*arguments, "--reject"])
+
+
+def test_onnx_gives_the_calibrated_logits_and_the_novelty(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = Path("results/first/model.safetensors")
+    main(["export", str(model), str(tmp_path / "model.onnx")])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    about, info = json.loads(session.get_modelmeta().custom_metadata_map["carcls"]), read_info(model)
+    assert (about["temperature"], about["novelty_threshold"]) == (info.temperature, info.novelty_threshold)
+    classifier, name = Classifier.load(model), "shapes/disc/03.png"
+    image = classifier.prepare(Path(name).read_bytes(), name)
+    pixels = image.astype(np.float32).transpose(2, 0, 1)[None] / 255
+    logits, novelty = session.run(["logits", "novelty"], {"images": pixels})
+    answer = classifier.answer(image)
+    assert novelty[0] == pytest.approx(answer.novelty, abs=1e-4)
+    assert (np.exp(logits) / np.exp(logits).sum()).max() == pytest.approx(answer.top[0][1], abs=1e-4)
 
 
 def test_the_best_epoch_takes_a_validation_set():

@@ -103,6 +103,14 @@ def test_calibration_error_is_worked_out_by_hand():
     )
 
 
+def test_coverage_accepts_the_surest_answers_first():
+    frame = pd.DataFrame({"actual": [*"aabb"], "predicted": [*"abbb"], "confidence": [0.9, 0.4, 0.5, 0.8]})
+    curve = analysis.coverage(frame)
+    assert curve.coverage.to_list() == [0.25, 0.5, 0.75, 1]
+    assert curve.accuracy.to_list() == [1, 1, 1, 0.75]
+    assert analysis.coverage(frame[:2]).accuracy.to_list() == [1, 0.5]
+
+
 def test_pairs_are_counted_both_ways():
     pairs = analysis.confused_pairs(confusion({(0, 0): 9, (0, 1): 1, (1, 0): 3, (2, 0): 2, (1, 1): 5}))
     assert pairs.to_numpy().tolist() == [[CARS[1], CARS[0], 3, 1, 4], [CARS[2], CARS[0], 2, 0, 2]]

@@ -293,6 +293,12 @@ def test_the_reliability_diagram_shows_accuracy_the_gap_and_how_many_images():
     assert [bar.get_height() for bar in bottom.containers[0]] == [3, 9]
 
 
+def test_the_coverage_curve_shows_every_value():
+    curve = pd.DataFrame({"coverage": [0.5, 1.0], "accuracy": [1.0, 0.75]})
+    [line] = figures.coverage(curve).axes[0].lines
+    assert line.get_xydata().tolist() == [[0.5, 1.0], [1.0, 0.75]]
+
+
 def test_histograms_of_entropy_count_every_image_once():
     clean, attacked = pd.Series([0, 0.1, 0.1, 0.5]), pd.Series([1.0, np.log(3) + 1e-7])
     [axes] = figures.entropies(clean, attacked, 3).axes

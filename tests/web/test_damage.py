@@ -219,7 +219,7 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
 
 
 @pytest.mark.parametrize(
-    "asked", [lambda c, i: c.top(i), lambda c, i: c.attack(i, "x", AttackSpec("fgsm", 0.1), 1)]
+    "asked", [lambda c, i: c.answer(i), lambda c, i: c.attack(i, "x", AttackSpec("fgsm", 0.1), 1)]
 )
 def test_an_answer_that_is_not_finite_is_refused(asked):
     network = build_model("resnet18", 2, seed=1)

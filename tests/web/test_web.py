@@ -292,7 +292,9 @@ def upload(server: str, path: Path) -> dict:
 def test_twenty_predictions_at_once_are_all_answered(server):
     photo = upload(server, Path("photo.png"))
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo, False]), range(20)))
+        answers = list(
+            pool.map(lambda _: ask(server, "_predict", [STUDY_MODEL, photo, False, False]), range(20))
+        )
     tables = {answer.raise_for_status().json()["data"][1] for answer in answers}
     assert len(tables) == 1 and "<table" in tables.pop()
 
@@ -312,7 +314,7 @@ def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, ta
     original, _, attacked, *_, told = attack(server, kind, epsilon, 5, target)
     rows = re.findall(r"<tr><td>.*?</tr>", told)
     for column, shown in ((0, original), (1, attacked)):
-        top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False]).json()["data"][1]
+        top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False, False]).json()["data"][1]
         answers = re.findall(r"<td>([^<]+)<div class=\"bar\">.*?<td>([\d.]+)</td></tr>", top)
         in_table = [re.findall(r"<td>([^<]+)<div class=\"probability\">([\d.]+)</div>", row) for row in rows]
         assert [row[column] for row in in_table] == answers[:3]
@@ -347,12 +349,12 @@ def test_no_file_outside_can_be_read(server, project, path):
     path = path.format(project)
     assert httpx.get(f"{server}/gradio_api/file={path}").status_code in (403, 404)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    for function, data in (("_predict", [file, False]), ("_predict_all", [[file]])):
+    for function, data in (("_predict", [file, False, False]), ("_predict_all", [[file], False])):
         answer = ask(server, function, [STUDY_MODEL, *data])
         assert answer.is_error, answer.text
     assert (
         "is not a model of the study"
-        in ask(server, "_predict", [path, upload(server, Path("photo.png")), False]).text
+        in ask(server, "_predict", [path, upload(server, Path("photo.png")), False, False]).text
     )
 
 
@@ -367,7 +369,7 @@ def test_the_server_fetches_nothing(server, way):
 def test_an_address_as_a_picture_is_not_fetched(server):
     file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
     started = time.monotonic()
-    assert ask(server, "_predict", [STUDY_MODEL, file, False]).is_error
+    assert ask(server, "_predict", [STUDY_MODEL, file, False, False]).is_error
     assert time.monotonic() - started < 5
 
 
@@ -533,6 +535,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     assert left == {
         *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
         *("report.html", "metrics.json", "photographs.csv", "predictions.csv", "unusual.csv"),
+        *("train.tar", "train.csv", "features.safetensors"),
     }
     with page.expect_popup() as popup:
         page.get_by_text("Open its report").click()
@@ -608,6 +611,32 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     table.wait_for()
     told.wait_for(state="detached")
     assert page.get_by_label("Target class").is_hidden()
+
+
+def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page, server, project):
+    run = jobs.Jobs().start(replace(FORM, results="limited"))
+    wait(run)
+    path = project / "results/limited/model.safetensors"
+    model, info = load_model(path)
+    save_model(path, model, replace(info, novelty_threshold=-1.0))  # no image is known
+    open_page(page, server)
+    open_tab(page, "Predict")
+    page.get_by_label("Model, newest first").click()
+    page.get_by_role("option", name=re.compile("limited · ")).click()
+    load_picture(page, project / "photo.png")
+    nearest = page.locator("figure.nearest img")
+    nearest.nth(4).wait_for()
+    assert nearest.count() == 5
+    assert re.fullmatch("Training image of the class (bar|disc|square)", nearest.first.get_attribute("alt"))
+    assert nearest.first.evaluate("image => image.complete && image.naturalWidth") == 32
+    rows = page.locator("table.top tbody tr")
+    assert rows.count() == 3
+    page.get_by_label("Answer “none of these” to unknown images").check()
+    page.get_by_role("cell", name="none of these").wait_for()
+    assert rows.count() == 1 and nearest.count() == 5
+    page.get_by_label("Model, newest first").click()
+    page.get_by_role("option", name=re.compile("^resnet18-scratch · ")).click()
+    page.get_by_text("cannot recognise unknown images").wait_for()
 
 
 def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
