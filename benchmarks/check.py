@@ -1,8 +1,8 @@
 """Check that training has not become slower: exit status 1 below 0.9 of the committed speed.
 
 One epoch of carcls beside one of a plain PyTorch loop, in the same run, on drawn cars at 128 pixels. The
-ratio of their times is compared with the one of this kind of processor in benchmarks/ratios.json. A ratio that
-is too low is measured again, up to twice, because other work on the machine can disturb a measurement.
+ratio of their times is compared with the one of this kind of processor in benchmarks/ratios.json. A ratio
+that is too low is measured again, up to twice, because other work on the machine can disturb it.
 
     python -m benchmarks.check            # check, as .ci/run does
     python -m benchmarks.check --commit   # write the ratio of this processor to benchmarks/ratios.json

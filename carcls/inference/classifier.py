@@ -133,9 +133,9 @@ class Classifier:
         return f"Grad-CAM of {gradcam.layer(self.info.image_size)}"
 
     def attack(self, image: np.ndarray, name: str, spec: AttackSpec, seed: int) -> AttackResult:
-        """What `prepare` made, attacked as `spec` says: away from the model's own answer, or towards their target.
+        """Attack what `prepare` made: away from the model's own answer, or towards the target of `spec`.
 
-        Raises InputError where the model does not know that, and as `answers`.
+        Raises InputError if the model does not know the target, and as `answers`.
         """
         target = None if spec.target is None else self._place(spec.target)
         images = self._set(image[None])

@@ -26,8 +26,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from carcls import params
-from carcls.cli.program import main
 from carcls.base.scoring import calibration_error
+from carcls.cli.program import main
 from carcls.errors import InputError
 from carcls.imageset.archive import read_index
 from carcls.inference.classifier import Classifier
