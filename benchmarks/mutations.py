@@ -151,7 +151,7 @@ def measure(package: str, arguments: argparse.Namespace, copy: Path) -> Counter:
             with arguments.results.open("a", newline="") as file:
                 csv.writer(file).writerow((*change, result))
         told[result] += 1
-        print("{2}: {4} -> {5}: {6}".format(*change, result), flush=True)
+        print(f"{change[2]}: {change[4]} -> {change[5]}: {result}", flush=True)
     return told
 
 
