@@ -3,9 +3,9 @@
     python -m benchmarks.mutations study results [--count 20] [--seed 1] [--results logs/mutations.csv]
 
 Each kind of change is drawn equally often, then a place of this kind. One change at a time is made in a copy
-of the project. There the files in tests/PACKAGE that import the changed module run until the first failure, or
-all files if none imports it. They must pass without a change. Each result is appended to the CSV file at once.
-A change whose result is in the file is not tested again: to test new tests, delete the lines that say
+of the project. There the files in tests/PACKAGE that import the changed module run until the first failure,
+or all files if none imports it. They must pass without a change. Each result is appended to the CSV file at
+once. A change whose result is in the file is not tested again: to test new tests, delete the lines that say
 "survived".
 """
 
