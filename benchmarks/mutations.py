@@ -35,7 +35,6 @@ import sklearn.metrics  # noqa: F401
 import torchvision  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT = 600  # seconds of one run of the tests; a change that makes it longer is noticed
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq},
     **{ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
@@ -124,12 +123,12 @@ def tests_of(package: str, module: str) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in found]
 
 
-def run_tests(copy: Path, tests: list[str]) -> str:
-    """How `tests` end in the project `copy`, until the first failure."""
+def run_tests(copy: Path, tests: list[str], limit: float) -> str:
+    """How `tests` end in the project `copy`, until the first failure or after `limit` seconds."""
     process = multiprocessing.get_context("fork").Process(target=_pytest, args=(copy, tests))
     process.start()
-    process.join(LIMIT)
-    result = "noticed" if process.exitcode else "survived" if process.exitcode == 0 else "noticed: timeout"
+    process.join(limit)
+    result = "noticed" if process.exitcode else "survived" if process.exitcode == 0 else "timeout"
     with suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)  # also what a test has left behind
     process.join()
@@ -160,7 +159,7 @@ def measure(package: str, arguments: argparse.Namespace, copy: Path) -> Counter:
         if result is None:
             original = (copy / module).read_text()
             (copy / module).write_text(source)
-            result = run_tests(copy, tests_of(package, module.stem))
+            result = run_tests(copy, tests_of(package, module.stem), arguments.limit)
             (copy / module).write_text(original)
             with arguments.results.open("a", newline="") as file:
                 csv.writer(file).writerow((*change, result))
@@ -174,6 +173,7 @@ def main() -> None:
     parser.add_argument("packages", nargs="+", metavar="PACKAGE")
     parser.add_argument("--count", type=int, default=20, help="changes per package")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=600, help="seconds for the tests of a change")
     parser.add_argument("--results", type=Path, default=Path("logs/mutations.csv"))
     arguments = parser.parse_args()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
@@ -186,9 +186,9 @@ def main() -> None:
             shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
         for package in arguments.packages:
             told = measure(package, arguments, copy)
-            share = 1 - told["survived"] / told.total()
-            rows.append((package, told.total(), told["survived"], f"{share:.0%}"))
-    print("| package | changes | survived | noticed |\n|---|---|---|---|")
+            share = f"{told['noticed'] / told.total():.0%}"
+            rows.append((package, *(told[result] for result in ("noticed", "survived", "timeout")), share))
+    print("| package | noticed | survived | timeout | share noticed |\n|---|---|---|---|---|")
     for row in rows:
         print(f"| {' | '.join(map(str, row))} |")
 

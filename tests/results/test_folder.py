@@ -100,6 +100,7 @@ def test_an_error_keeps_work_that_can_be_resumed_alone(begun, epoch):
 
 @pytest.mark.parametrize("error", [InputError("lower lr"), ZeroDivisionError(), KeyboardInterrupt()])
 def test_other_errors_pass_as_they_are(begun, error):
+    (begun / files.WORK).rmdir()
     with pytest.raises(type(error)) as raised, files.training(begun):
         raise error
     assert raised.value is error

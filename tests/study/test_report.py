@@ -510,3 +510,63 @@ def test_a_missing_file_is_named(small, tmp_path, path):
 def test_a_metrics_file_without_a_score_is_named(small):
     with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
         Run(small).value("metrics/test.json", "test_top1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "says"),
+    [
+        ({}, "demo", "Pretrained on other drawn classes"),
+        ({}, "imagenet", "Pretrained on ImageNet"),
+        ({}, "backbones/mine.pth", "Pretrained (mine.pth)"),
+        ({"pretrained": False}, "demo", "Not pretrained"),
+        (
+            {"frozen_layers": 2},
+            "imagenet",
+            "Pretrained on ImageNet, first 2 layers frozen (conv1, bn1)",
+        ),
+        (
+            {"adversarial": Adversarial(epsilon=0.02, steps=3)},
+            "demo",
+            "Pretrained on other drawn classes, trained on images attacked in 3 steps at ε = 0.02",
+        ),
+    ],
+)
+def test_a_configuration_is_described(changes, weights, says):
+    config = Config(pretrained=True, frozen_layers=0).model_copy(update=changes)
+    assert report._describe(config, weights) == says
+
+
+def test_where_the_images_are_from_is_said():
+    def said(**changes) -> str:
+        return report._source(SETTINGS.model_copy(update={"data": SETTINGS.data.model_copy(update=changes)}))
+
+    assert said(source="folder", folder="/home/me/cars") == "Images of the folder “cars”"
+    assert said(source="kaggle") == f"Kaggle data set {SETTINGS.data.kaggle.dataset}"
+
+
+def test_numbers_and_lists_are_written_as_a_reader_expects():
+    assert [report._signed(value, 2) for value in (0.126, -0.126, 0.001, -0.001)] == ["+0.13", "−0.13"] + [
+        "0.00"
+    ] * 2
+    assert [report._listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert [report._span(pd.Series(values)) for values in ([3, 3], [1000, 9])] == ["3", "9–1,000"]
+    assert report._exact(1234, "f:k") == '<data value="1234" title="f:k = 1234">1,234</data>'
+    assert report._exact(0.12345, "f:k", 3) == '<data value="0.12345" title="f:k = 0.12345">0.123</data>'
+
+
+def test_a_gap_between_architectures_is_larger_than_chance_or_than_seeds(small):
+    run, variants = Run(small), ["resnet18-scratch", "resnet34-scratch"]
+    scores = {name: run.json(f"metrics/train/{name}.json")["val_f1"] for name in variants}
+    none = analysis.differences({})
+    [row] = report._architectures(run, variants, "val_f1", none)
+    assert (row["pair"], row["images"]) == ("resnet18 resnet34", 9)
+    assert row["gap"] == scores[variants[1]] - scores[variants[0]]
+    assert row["larger"] == (abs(row["gap"]) > row["chance"])
+    for gap, told in ((0.1, True), (0.0, False)):
+        repeats = {variants[0]: [0.5, 0.51, 0.49], variants[1]: [0.5 + gap, 0.51 + gap, 0.49 + gap + 0.001]}
+        [row] = report._architectures(run, variants, "val_f1", analysis.differences(repeats))
+        assert row["larger"] == told
