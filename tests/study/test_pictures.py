@@ -13,21 +13,22 @@ from carcls.imageset import archive, images
 from carcls.study import heat, pictures
 from carcls.study.run import Run
 
+MORE = 30  # images of the last class beyond those of the others
 CLASSES = [f"Make{place % 2} Model Coupe {2000 + place}" for place in range(shown.SHOWN + 2)]
 COLUMNS = ("label", "class", "source", "operations")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    """Two images a class in training, after a copy of them, and in test; each has a grey of its own."""
+    """Two images or more a class in each set, after a copy of the first; each has a grey of its own."""
     root = tmp_path_factory.mktemp("run")
     for split in ("train", "val", "test"):
         with archive.create(root / f"data/images/{split}.tar", COLUMNS) as writer:
-            for number in range(3 * len(CLASSES)):
-                label, place = divmod(number, 3)
+            for number in range(3 * len(CLASSES) + MORE):
+                label, place = min(number // 3, len(CLASSES) - 1), number % 3
                 operations = ("blur(kernel=3)" if number % 2 else "rotate(degrees=2,about=1) blur", "", "")
                 size = 200 if place == 1 else 40
-                data = images.encode(np.full((size, size, 3), number * 3, np.uint8), 95)
+                data = images.encode(np.full((size, size, 3), min(number * 3, 255), np.uint8), 95)
                 row = {"label": label, "class": CLASSES[label], "source": f"s{label}-{max(place, 1)}"}
                 writer.add(f"{number:03}.jpg", data, **row, operations=operations[place])
     return Run(root)
@@ -123,8 +124,8 @@ def test_heat_is_blended_over_a_grey_image_the_more_the_hotter():
 
 def test_a_run_without_training_shows_its_test_images_alone(run):
     tested = Run(run.root, trained=False)
-    assert tested.index("train").empty and len(tested.index("test")) == 3 * len(CLASSES)
-    assert len(run.index("train")) == 3 * len(CLASSES)
+    assert tested.index("train").empty and len(tested.index("test")) == 3 * len(CLASSES) + MORE
+    assert len(run.index("train")) == 3 * len(CLASSES) + MORE
     (run.root / "data/images/train.tar").rename(run.root / "data/images/gone.tar")
     try:
         assert len(pictures.samples(tested)) == shown.SHOWN
