@@ -570,3 +570,15 @@ def test_a_gap_between_architectures_is_larger_than_chance_or_than_seeds(small):
         repeats = {variants[0]: [0.5, 0.51, 0.49], variants[1]: [0.5 + gap, 0.51 + gap, 0.49 + gap + 0.001]}
         [row] = report._architectures(run, variants, "val_f1", analysis.differences(repeats))
         assert row["larger"] == told
+
+
+def test_entropy_is_no_detector_of_an_attack_that_stops_at_the_first_wrong_answer(small, page):
+    parts = {"study": True, "training": True, "validation": True, "attack": True, "doubts": False}
+    found = report._detected(SETTINGS, Run(small), parts)
+    assert list(found) == ["Noise", "FGSM", "PGD"]
+    clean, attacked = (
+        pd.read_csv(small / f"plots/{part}predictions.csv").entropy for part in ("test/", "fgsm/")
+    )
+    rng = generator(SETTINGS.seed, "detection", "fgsm")
+    assert found["FGSM"]["auc"] == analysis.detection(clean, attacked, rng)["auc"]
+    assert report._detected(SETTINGS, Run(small), parts | {"attack": False}) == {}
