@@ -132,6 +132,8 @@ def test_classes_are_listed_by_f1_from_best_to_worst(count):
     bars = [bar.get_width() for axes in figure.axes for bar in axes.patches]
     names = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
     assert bars == sorted(frame.f1, reverse=True)
+    labels = figure.axes[0].get_yticklabels()
+    assert figure.get_figheight() * 72 > len(labels) * labels[0].get_fontsize()  # points: they do not overlap
     assert names == frame.sort_values("f1", ascending=False)["class"].to_list()
 
 
@@ -245,6 +247,8 @@ def test_a_row_of_figure_5_shows_its_example(example):
         assert actual == [example.actual]
         texts = [" ".join(text.get_text().split()) for text in axes.texts]
         assert texts == [text for name, value in top for text in (name, f"{value:.3f}")]
+    for axes in (original, noise, attacked, before, after, ranks):
+        assert not len(axes.get_xticks()) and not any(spine.get_visible() for spine in axes.spines.values())
     changes = [text.get_text() for text in ranks.texts]
     assert changes[1::3] == ["1 → 3", "2 → 2", "3 → 1"]
     assert changes[2::3] == ["▼ 2", "=", "▲ 2"]
