@@ -130,7 +130,7 @@ def test_missing_credentials_have_their_sentence(server, tmp_path, monkeypatch):
     assert "there are none" in text and "settings/api" in text and "KAGGLE_API_TOKEN" in text
 
 
-SECRET = "KGAT_0123456789abcdef"
+SECRET = "!KGAT_0123456789abcdef~"
 BASIC = "Basic " + base64.b64encode(f"user:{SECRET}".encode()).decode()
 BEARER = f"Bearer {SECRET}"
 
@@ -160,6 +160,11 @@ def signed_in_by(server, tmp_path, monkeypatch, variables: dict[str, str], files
         ({}, {"kaggle.json": json.dumps({"username": "user ", "key": f" {SECRET}\n"}).encode()}, BASIC),
         ({}, {"kaggle.json": json.dumps({"username": "user", "key": SECRET}).encode("utf-8-sig")}, BASIC),
         ({"KAGGLE_API_TOKEN": SECRET}, {"kaggle.json": b"{"}, BEARER),
+        (
+            {"KAGGLE_USERNAME": "user"},
+            {"kaggle.json": json.dumps({"username": "a", "key": SECRET}).encode()},
+            BASIC,
+        ),
     ],
 )
 def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch, variables, files, sent):
