@@ -197,6 +197,13 @@ def test_a_kaggle_json_is_called_what_it_is(server, tmp_path, monkeypatch, caplo
         assert SECRET not in told
 
 
+def test_a_token_file_that_is_no_text_is_named(server, tmp_path, monkeypatch):
+    with pytest.raises(
+        InputError, match="access_token cannot be read .it is neither UTF-8 nor UTF-16.; create"
+    ):
+        signed_in_by(server, tmp_path, monkeypatch, {}, {"access_token": b"\xe9" + SECRET.encode()})
+
+
 def test_a_broken_kaggle_json_does_not_stop_a_download_without_credentials(server, tmp_path, monkeypatch):
     assert signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": b"{"}) is None
 

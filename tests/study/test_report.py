@@ -582,3 +582,27 @@ def test_entropy_is_no_detector_of_an_attack_that_stops_at_the_first_wrong_answe
     rng = generator(SETTINGS.seed, "detection", "fgsm")
     assert found["FGSM"]["auc"] == analysis.detection(clean, attacked, rng)["auc"]
     assert report._detected(SETTINGS, Run(small), parts | {"attack": False}) == {}
+
+
+def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
+    root = make_study(tmp_path, SMALL, [SETTINGS.variant])
+
+    def sections() -> list[str]:
+        page = report.render(SETTINGS, root, "mine")
+        assert "Report of mine" in page and "Figure 4." not in page and "Table S5" not in page
+        assert ("Training image of the class" in page) == ('id="training"' in page)
+        said = "photographs 25 are contradicted" in page and "The 24 labels to doubt first" in page
+        assert said == ('id="doubts"' in page)
+        return re.findall(r'<h2 id="(\w+)"', page)
+
+    assert sections() == ["run", "data", "training", "test", "attack"]
+    doubt = {"split": "train", "name": "0000_0.jpg", "photograph": "a/1.jpg", "class": "NA"}
+    write_csv(root / "plots/doubts.csv", [doubt | {"answer": "B$1$", "given": 0.01, "doubt": 0.99}] * 25)
+    assert sections() == ["run", "data", "training", "test", "attack", "doubts"]
+    (root / "plots/doubts.csv").unlink()
+    (root / "metrics/fgsm.json").unlink()
+    assert sections() == ["run", "data", "training", "test"]
+    (root / f"metrics/train/{SETTINGS.variant}.json").unlink()
+    for split in ("train", "val"):
+        (root / f"data/images/{split}.tar").unlink()
+    assert sections() == ["run", "data", "test"]
