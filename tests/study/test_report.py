@@ -491,13 +491,15 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "data/images/train.csv",
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",
+        "metrics/test.json",
         "metrics/fgsm.json",
         "plots/test/predictions.csv",
         "plots/fgsm/predictions.csv",
         "plots/fgsm/examples.png",
     ],
 )
-def test_a_missing_file_is_named(small, tmp_path, path):
+def test_a_missing_file_is_named_before_figures_are_drawn(small, tmp_path, monkeypatch, path):
+    monkeypatch.setattr(figures, "png", lambda _: pytest.fail("a figure was drawn"))
     for source in small.rglob("*"):
         if source.is_file() and source != small / path:
             target = tmp_path / source.relative_to(small)
