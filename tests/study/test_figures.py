@@ -60,6 +60,7 @@ def test_every_variant_has_its_curve_in_the_panel_of_its_architecture(histories,
         left = axes.get_title() != "ResNet-34"  # the second of two columns
         assert axes.yaxis.get_tick_params()["labelleft"] == bool(axes.get_ylabel()) == left
         assert axes.xaxis.get_tick_params()["labelbottom"] and axes.get_xlabel() == "Epoch"
+    assert len({(axes.get_xlim(), axes.get_ylim()) for _, axes in drawn.values()}) == 1  # to compare them
 
 
 def test_configurations_are_told_apart_by_colour_and_marker_alike_in_every_panel(histories):
@@ -270,7 +271,10 @@ def test_equal_data_gives_equal_bytes_whatever_the_users_style(example, monkeypa
 
 @pytest.mark.parametrize("measure", ["loss", "f1"])
 def test_training_and_validation_share_the_panel_of_their_variant(histories, measure):
-    drawn = {axes.get_title(): axes for axes in figures.train_and_val(histories, measure).axes}
+    figure = figures.train_and_val(histories, measure)
+    assert figure.get_figheight() > 1.5 * 3  # inches, of three architectures
+    drawn = {axes.get_title(): axes for axes in figure.axes}
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in drawn.values()}) == 1
     for variant, history in histories.items():
         arch, _, config = variant.partition("-")
         lines = {line.get_label(): line for line in drawn[f"{arch_name(arch)} {config}"].get_lines()}
