@@ -608,3 +608,12 @@ def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
     for split in ("train", "val"):
         (root / f"data/images/{split}.tar").unlink()
     assert sections() == ["run", "data", "test"]
+
+
+def test_a_class_without_test_images_is_counted_as_zero(tmp_path):
+    root = make_study(tmp_path, SMALL, [])
+    rows = pd.read_csv(root / "data/split.csv", keep_default_na=False)
+    write_csv(root / "data/split.csv", rows[(rows["class"] != "NA") | (rows["split"] != "test")])
+    counts = report._data(Run(root))
+    assert [str(count) for count in counts.loc["NA"]] == ["3", "9", "3", "9", "0", "3"]
+    assert list(counts.index) == SMALL
