@@ -20,12 +20,12 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.common import table
 from carcls.base import startup
+from carcls.base.scoring import calibration_error
 from carcls.evaluation.scores import predict_with_features
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.inference.classifier import Classifier
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import infer, inference_of, set_inference
-from carcls.study.analysis import calibration, calibration_error
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def _calibrated(folder: Path) -> tuple[object, ...]:
     """A row of the second table."""
     answers = pd.read_csv(folder / "predictions.csv", dtype={"actual": str, "predicted": str})
     columns = (answers["uncalibrated"], answers["confidence"])
-    errors = [calibration_error(calibration(answers.assign(confidence=values))) for values in columns]
+    errors = [calibration_error(values, answers.actual == answers.predicted) for values in columns]
     return folder, len(answers), *(f"{error:.3f}" for error in errors)
 
 

@@ -27,6 +27,8 @@ def test_presets_have_the_keys_of_params():
     ("old", "new", "says"),
     [
         ("image_size: 64", "image_size: 0", "data.image_size is 0"),
+        ("image_size: 64", "image_size: 31", "data.image_size is 31"),
+        ("image_size: 64", "image_size: 1025", "data.image_size is 1025"),
         ("image_size: 64", "imagesize: 64", "no key data.imagesize"),
         ("image_size: 64 ", "#", "data.image_size is missing"),
         ("seed: 1 ", "seed: true #", "seed is True"),
@@ -51,6 +53,13 @@ def test_a_bad_value_gives_one_message_that_names_its_key(tmp_path, old, new, sa
         params.load(path)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [32, 1024])
+def test_the_smallest_and_the_largest_images_are_allowed(tmp_path, size):
+    text = (ROOT / "params.yaml").read_text().replace("image_size: 64", f"image_size: {size}")
+    (tmp_path / "params.yaml").write_text(text)
+    assert params.load(tmp_path / "params.yaml").data.image_size == size
 
 
 def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(tmp_path):

@@ -29,10 +29,6 @@ OPTIONS = {  # options of `carcls train`, and their keys in params
     "class_weights": "train.class_weights",
     "device": "train.device",
 }
-TRAINED = {
-    True: ("train", ""),
-    False: ("train", "val", ""),
-}  # splits that train, by split.val
 
 
 def preset() -> params.Params:
@@ -113,7 +109,7 @@ def count(folder: str) -> Contents:
     """The photographs of `folder`.
 
     Raises InputError for what would stop a training: anything that `find_photographs` rejects, and a class
-    with fewer images than splits.
+    of one image if there is no test set.
     """
     if not folder.strip():
         raise InputError("Name a folder with one folder of images per class.")
@@ -121,14 +117,12 @@ def count(folder: str) -> Contents:
         rows, left_out = find_photographs(as_named(folder))
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
-    given = {row.split for row in rows}
-    divides = preset().split.val is not None
-    needed = 1 + (divides and "val" not in given) + ("test" not in given)
-    divided = Counter(row.class_name for row in rows if row.split in TRAINED[divides])
-    for name, images in sorted(divided.items()):
-        if images < needed:
+    classes = Counter(row.class_name for row in rows)
+    tested = any(row.split == "test" for row in rows)
+    for name, images in sorted(classes.items()):
+        if images == 1 and not tested:
             raise InputError(
-                f"The class {name!r} has {images} image{'s' * (images > 1)} to train on, and {needed} are "
-                "needed to have one in each split: add some or remove the class."
+                f"The class {name!r} has 1 image, and 2 are needed, one of them to test on: add some or "
+                "remove the class."
             )
     return Contents(existing(as_named(folder)), rows, summary(left_out))

@@ -130,7 +130,7 @@ def test_missing_credentials_have_their_message(server, tmp_path, monkeypatch):
     assert "there are none" in text and "settings/api" in text and "KAGGLE_API_TOKEN" in text
 
 
-SECRET = "KGAT_0123456789abcdef"
+SECRET = "!KGAT_0123456789abcdef~"
 BASIC = "Basic " + base64.b64encode(f"user:{SECRET}".encode()).decode()
 BEARER = f"Bearer {SECRET}"
 
@@ -160,6 +160,11 @@ def signed_in_by(server, tmp_path, monkeypatch, variables: dict[str, str], files
         ({}, {"kaggle.json": json.dumps({"username": "user ", "key": f" {SECRET}\n"}).encode()}, BASIC),
         ({}, {"kaggle.json": json.dumps({"username": "user", "key": SECRET}).encode("utf-8-sig")}, BASIC),
         ({"KAGGLE_API_TOKEN": SECRET}, {"kaggle.json": b"{"}, BEARER),
+        (
+            {"KAGGLE_USERNAME": "user"},
+            {"kaggle.json": json.dumps({"username": "a", "key": SECRET}).encode()},
+            BASIC,
+        ),
     ],
 )
 def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch, variables, files, sent):
@@ -190,6 +195,13 @@ def test_the_fault_of_a_kaggle_json_is_named(server, tmp_path, monkeypatch, capl
     for told in (str(error.value), caplog.text):
         assert f"{tmp_path}/.kaggle/kaggle.json {words}" in told
         assert SECRET not in told
+
+
+def test_a_token_file_that_is_no_text_is_named(server, tmp_path, monkeypatch):
+    with pytest.raises(
+        InputError, match="access_token cannot be read .it is neither UTF-8 nor UTF-16.; create"
+    ):
+        signed_in_by(server, tmp_path, monkeypatch, {}, {"access_token": b"\xe9" + SECRET.encode()})
 
 
 def test_a_broken_kaggle_json_does_not_stop_a_download_without_credentials(server, tmp_path, monkeypatch):

@@ -72,6 +72,10 @@ def test_what_lies_deeper_than_the_class_belongs_to_it():
     rows = arrange(tree("Audi/front", "Audi/rear", "BMW/front"))
     assert [row.name for row in rows][:3] == ["Audi/front/1.jpg", "Audi/front/2.jpg", "Audi/rear/1.jpg"]
     assert {row.class_name for row in rows} == {"Audi", "BMW"}
+    assert labels("A/train", "B/front") == {("", "A"), ("", "B")}
+    assert labels("train/A/train", "train/B", "test/A/test", "test/B") == {
+        (s, c) for s in ("train", "test") for c in "AB"
+    }
     assert labels("train/A/x", "train/B", "test/A/y", "test/B") == {
         (s, c) for s in ("train", "test") for c in "AB"
     }

@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,17 @@ from carcls.imageset.images import encode
 from carcls.learning import training, variant
 from carcls.learning.checkpoint import Checkpoint, checkpoint_key
 from carcls.learning.loading import ArchiveSet, ImageSet, batches
-from carcls.learning.model import backbone_of, build_model, load_model, save_backbone, save_model
+from carcls.learning.model import (
+    IMAGENET,
+    PAPER,
+    Inference,
+    backbone_of,
+    build_model,
+    inference_of,
+    load_model,
+    save_backbone,
+    save_model,
+)
 from carcls.params import Adversarial, Attack
 
 ON = torch.device(DEVICE)
@@ -158,6 +170,11 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one_at_power_one():
         labels
     ].mean().item() == pytest.approx(1)
 
+    rarest = training._class_weights(torch.tensor([0] * 6 + [1]), trained, replace(RECIPE, class_weights=1.0))
+    assert (rarest[1] / rarest[0]).item() == pytest.approx(6)
+    absent = training._class_weights(torch.tensor([0, 0]), trained, replace(RECIPE, class_weights=1.0))
+    assert absent.isfinite().all()
+
 
 def test_class_weights_move_predictions_to_the_rare_class(sets):
     images = sets[0]
@@ -248,6 +265,33 @@ def test_a_last_batch_of_one_does_not_stop_batchnorm(sets):
     assert len(fit((train, sets[1]), epochs=1)[1]) == 1
 
 
+@pytest.mark.parametrize(
+    ("images", "batch_size", "sizes"),
+    [(17, 16, [16]), (18, 16, [16, 2]), (32, 16, [16, 16]), (1, 16, [1]), (5, 2, [2, 2])],
+)
+def test_a_last_batch_of_one_is_left_out_unless_it_is_all_there_is(images, batch_size, sizes):
+    recipe = replace(RECIPE, batch_size=batch_size)
+    order = training._order(images, recipe, 1)
+    assert [len(batch) for batch in order] == sizes
+    assert len(set(torch.cat(order).tolist())) == sum(sizes)
+    again, other = (training._order(images, changed, 1) for changed in (recipe, replace(recipe, seed=2)))
+    assert torch.equal(torch.cat(order), torch.cat(again))
+    if images > 2:
+        assert not torch.equal(torch.cat(order), torch.cat(other))
+        assert not torch.equal(torch.cat(order), torch.cat(training._order(images, recipe, 2)))
+
+
+def test_too_small_a_last_batch_for_every_process_is_left_out(monkeypatch):
+    monkeypatch.setattr(training.distributed, "size", lambda: 3)
+    assert [len(batch) for batch in training._order(18, RECIPE, 1)] == [16]
+    assert [len(batch) for batch in training._order(19, RECIPE, 1)] == [16, 3]
+
+
+def test_batches_of_several_processes_are_put_in_turn():
+    first, second = ([torch.tensor([number]) for number in numbers] for numbers in ((0, 2, 4), (1, 3)))
+    assert torch.cat(training._in_turn([first, second])).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_images_read_from_disk_equal_those_in_memory(data, monkeypatch):
     kept = ArchiveSet(data / "images/val.tar")
     monkeypatch.setattr("carcls.learning.loading.MEMORY_LIMIT", 0)
@@ -311,6 +355,28 @@ def test_a_checkpoint_with_another_key_or_a_damaged_one_is_ignored(tmp_path):
     assert Checkpoint("a", "second", tmp_path).load() is None
     (tmp_path / "a.pt").write_bytes(b"PK torn")
     assert Checkpoint("a", "first", tmp_path).load() is None
+    for _ in range(2):
+        Checkpoint("a", "first", tmp_path).remove()
+    assert not (tmp_path / "a.pt").exists()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_checkpoint_that_cannot_be_written_says_why_and_the_last_one_stays(tmp_path, monkeypatch, full):
+    def fail(*_):
+        if not full:
+            raise RuntimeError("a defect")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904 - as PyTorch's writer does
+
+    checkpoint = Checkpoint("a", "first", tmp_path)
+    checkpoint.save({"history": [1]})
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError if full else RuntimeError) as error:
+        checkpoint.save({"history": [1, 2]})
+    assert not full or error.value.filename == str(checkpoint.path)
+    assert checkpoint.load() == {"history": [1]}
 
 
 def test_the_checkpoint_key_depends_on_settings_data_and_code(tmp_path, monkeypatch):
@@ -362,6 +428,18 @@ def test_a_saved_variant_has_the_scores_of_its_training(data, tmp_path):
     assert (result["f1"], result["loss"]) == (metrics["val_f1"], pytest.approx(metrics["val_loss"], rel=1e-5))
     assert (info.val_f1, info.epoch, info.config) == (metrics["val_f1"], metrics["epoch"], "freeze6")
     assert metrics["trainable_parameters"] < metrics["parameters"]
+
+
+def test_a_model_starts_with_the_normalisation_that_is_asked_for(data):
+    path = data / "weights/own.safetensors"
+    own = Inference((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    save_backbone(path, backbone_of(build_model("resnet18", 5, seed=3).state_dict()), own)
+    for name, expected in (("half", PAPER), ("imagenet", IMAGENET), ("weights", own)):
+        settings = shrunken({("train", "normalise"): name, ("train", "tta"): "flip"}).train
+        model = variant.start("resnet18", 12, path, settings, seed=1)
+        assert inference_of(model) == expected._replace(tta="flip")
+    with pytest.raises(InputError, match="configs has no nope: it has scratch, pretrained, freeze6, freeze8"):
+        variant.prepare(shrunken(), data.parent, "resnet18", "nope", ON)
 
 
 @pytest.mark.parametrize("config", ["scratch", "pretrained"])

@@ -24,6 +24,7 @@ import torch
 from conftest import ROOT, draw_shapes
 from PIL import Image
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from carcls import params
 from carcls.base.scoring import calibration_error
@@ -42,6 +43,7 @@ from carcls.learning.model import (
 )
 from carcls.results import folder as files
 from carcls.results import settings
+from carcls.results.train import train
 from carcls.study.wording import score
 
 OPTIONS = [
@@ -279,6 +281,7 @@ def test_a_pretrained_training_lists_labels_to_doubt():
     main(["train", "shapes", *OPTIONS, *start, "--name", "from-weights"])
     assert params.load(Path("results/from-weights/params.yaml")).model.config == "freeze8"
     doubts = pd.read_csv("results/from-weights/doubts.csv")
+    assert list(doubts) == ["split", "name", "photograph", "class", "answer", "given", "doubt"]
     assert (doubts["class"] != doubts.answer).all() and doubts.doubt.is_monotonic_decreasing
     assert all(Path("shapes", name).exists() for name in doubts.photograph)
     report = Path("results/from-weights/report.html").read_text()
@@ -316,6 +319,30 @@ def test_a_training_that_runs_is_not_trained_by_another_process():
         process.communicate()
     with files.training(Path("results/busy")):  # the killed process holds nothing
         pass
+
+
+def test_what_is_being_done_is_told_and_the_images_of_an_epoch_are_counted():
+    told, counted = [], []
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            counted.append(n)
+
+    folder, asked = files.new("told"), {"pretrained": False, "data.image_size": 32, "train.epochs": 1}
+    files.begin(folder, settings.with_overrides("shapes", asked | {"train.device": "cpu"}, "x"))
+    train(folder, told.append, Bar)
+    assert told == [
+        "Reading the photographs",
+        "Rescaling and augmenting the images",
+        "Preparing the first epoch",
+        "Testing the model",
+        "Attacking the model",
+        "Writing the report",
+    ]
+    trained = (pd.read_csv(folder / "photographs.csv").split == "train").sum()
+    assert sum(counted) == trained
+    metrics = files.read_metrics(folder)
+    assert {"train_f1", "epochs", "test_f1", "fgsm_f1"} <= metrics.keys() and not (folder / ".work").exists()
 
 
 def test_trainings_that_start_together_get_a_folder_each():

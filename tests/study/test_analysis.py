@@ -96,6 +96,8 @@ def test_calibration_error_is_worked_out_by_hand():
     frame = answers([(0, 0), (0, 1), (1, 1), (2, 2)], [0.95, 0.91, 1.0, 0.1])
     bins = analysis.calibration(frame)
     assert bins.images.to_list() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]  # 0.1 is the first bin's upper end
+    outside = analysis.calibration(answers([(0, 0), (0, 0)], [0.0, 1 + 1e-7]))  # as float32 may round
+    assert outside.images.to_list() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     last = bins.iloc[-1]
     assert (last.accuracy, last.confidence) == pytest.approx((2 / 3, 2.86 / 3))
     assert calibration_error(frame.confidence, frame.actual == frame.predicted) == pytest.approx(

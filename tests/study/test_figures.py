@@ -57,6 +57,10 @@ def test_every_variant_has_its_curve_in_the_panel_of_its_architecture(histories,
         low, high = axes.get_ylim()
         assert low <= min(line.get_ydata()) <= max(line.get_ydata()) <= high
         assert axes.get_title() == variant.partition("-")[0].replace("resnet", "ResNet-")
+        left = axes.get_title() != "ResNet-34"  # the second of two columns
+        assert axes.yaxis.get_tick_params()["labelleft"] == bool(axes.get_ylabel()) == left
+        assert axes.xaxis.get_tick_params()["labelbottom"] and axes.get_xlabel() == "Epoch"
+    assert len({(axes.get_xlim(), axes.get_ylim()) for _, axes in drawn.values()}) == 1  # to compare them
 
 
 def test_configurations_are_told_apart_by_colour_and_marker_alike_in_every_panel(histories):
@@ -85,10 +89,16 @@ def test_the_band_of_the_loss_is_one_standard_deviation_each_way(histories):
     figure = figures.loss_curves({"resnet18-scratch": histories["resnet18-scratch"]})
     frame = histories["resnet18-scratch"]
     [band] = figure.axes[0].collections
+    ends = [(heights.min(), heights.max()) for _, heights in by_x(band)]
+    assert ends == list(
+        zip(frame.val_loss - frame.val_loss_std, frame.val_loss + frame.val_loss_std, strict=True)
+    )
+
+
+def by_x(band):
+    """The heights of a band's corners by x."""
     corners = band.get_paths()[0].vertices
-    for x, mean, std in zip(frame.epoch, frame.val_loss, frame.val_loss_std, strict=True):
-        heights = corners[corners[:, 0] == x][:, 1]
-        assert (heights.min(), heights.max()) == (mean - std, mean + std)
+    return [(x, corners[corners[:, 0] == x][:, 1]) for x in np.unique(corners[:, 0])]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +133,8 @@ def test_classes_are_listed_by_f1_from_best_to_worst(count):
     bars = [bar.get_width() for axes in figure.axes for bar in axes.patches]
     names = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
     assert bars == sorted(frame.f1, reverse=True)
+    labels = figure.axes[0].get_yticklabels()
+    assert figure.get_figheight() * 72 > len(labels) * labels[0].get_fontsize()  # points: they do not overlap
     assert names == frame.sort_values("f1", ascending=False)["class"].to_list()
 
 
@@ -165,7 +177,9 @@ def test_confusion_has_actual_classes_as_rows_and_the_rest_zero(count):
     drawn = axes.images[0].get_array()
     assert drawn.shape == (count, count)
     assert (drawn[0, 1], drawn[1, 2], drawn[2, 0], drawn.sum()) == (7, 2, 40, 49)
-    assert [text.get_text() for text in axes.texts] == (["7", "2", "40"] if count == 3 else [])
+    texts = {text.get_position(): text.get_text() for text in axes.texts}  # (column, row)
+    assert texts == ({(1, 0): "7", (2, 1): "2", (0, 2): "40"} if count == 3 else {})
+    assert not any(line.get_visible() for line in [*axes.get_xgridlines(), *axes.get_ygridlines()])
     for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
         assert label.get_text() == classes[place]
 
@@ -181,6 +195,13 @@ def test_the_sweep_is_drawn_in_order_of_epsilon(epsilons):
     for line, column in zip(lines, ("f1", "accuracy", "top5", "entropy"), strict=True):
         assert line.get_xdata().tolist() == ordered.epsilon.to_list()
         assert line.get_ydata().tolist() == ordered[column].to_list()
+    [band] = figure.axes[1].collections
+    heights = {x: (y.min(), y.max()) for x, y in by_x(band)}
+    for row in ordered.itertuples():
+        ends = row.entropy - row.entropy_std, row.entropy + row.entropy_std
+        assert heights[row.epsilon] == pytest.approx(ends)
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["Macro F1", "Accuracy", "Top-5"]
     figures.png(figure)
 
 
@@ -241,6 +262,8 @@ def test_a_row_of_figure_5_shows_its_example(example):
         assert actual == [example.actual]
         texts = [" ".join(text.get_text().split()) for text in axes.texts]
         assert texts == [text for name, value in top for text in (name, f"{value:.3f}")]
+    for axes in (original, noise, attacked, before, after, ranks):
+        assert not len(axes.get_xticks()) and not any(spine.get_visible() for spine in axes.spines.values())
     changes = [text.get_text() for text in ranks.texts]
     assert changes[1::3] == ["1 → 3", "2 → 2", "3 → 1"]
     assert changes[2::3] == ["▼ 2", "=", "▲ 2"]
@@ -262,7 +285,10 @@ def test_equal_data_gives_equal_bytes_whatever_the_users_style(example, monkeypa
 
 @pytest.mark.parametrize("measure", ["loss", "f1"])
 def test_training_and_validation_share_the_panel_of_their_variant(histories, measure):
-    drawn = {axes.get_title(): axes for axes in figures.train_and_val(histories, measure).axes}
+    figure = figures.train_and_val(histories, measure)
+    assert figure.get_figheight() > 1.5 * 3  # inches, of three architectures
+    drawn = {axes.get_title(): axes for axes in figure.axes}
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in drawn.values()}) == 1
     for variant, history in histories.items():
         arch, _, config = variant.partition("-")
         lines = {line.get_label(): line for line in drawn[f"{arch_name(arch)} {config}"].get_lines()}
@@ -297,6 +323,47 @@ def test_the_coverage_curve_shows_every_value():
     curve = pd.DataFrame({"coverage": [0.5, 1.0], "accuracy": [1.0, 0.75]})
     [line] = figures.coverage(curve).axes[0].lines
     assert line.get_xydata().tolist() == [[0.5, 1.0], [1.0, 0.75]]
+
+
+@pytest.mark.parametrize("measure", ["loss", "f1"])
+@pytest.mark.parametrize("validated", [True, False])
+def test_one_training_is_drawn_against_its_validation_where_there_is_one(measure, validated):
+    frame = history(1)
+    if not validated:
+        frame[["val_loss", "val_loss_std", "val_f1"]] = np.nan
+    [axes] = figures.training_curve(frame, measure).axes
+    drawn = {line.get_label(): line for line in axes.get_lines()}
+    names = {"training": "train", "validation": "val"} if validated else {"training": "train"}
+    assert drawn.keys() == names.keys() == {text.get_text() for text in axes.get_legend().get_texts()}
+    for label, name in names.items():
+        assert drawn[label].get_xdata().tolist() == frame.epoch.to_list()
+        assert drawn[label].get_ydata().tolist() == frame[f"{name}_{measure}"].to_list()
+    assert len(axes.collections) == (validated and measure == "loss")  # the band of the loss
+    assert axes.get_ylabel() == {"loss": "Cross-entropy", "f1": "Macro F1"}[measure]
+
+
+def test_a_detection_is_drawn_as_its_curve_beside_chance():
+    curve = {"fpr": np.array([0, 0.25, 1]), "tpr": np.array([0, 0.75, 1]), "auc": 0.75}
+    [axes] = figures.detection({"FGSM": curve, "PGD": curve | {"auc": 0.5}}).axes
+    chance, fgsm, pgd = axes.get_lines()
+    assert fgsm.get_xydata().tolist() == [[0, 0], [0.25, 0.75], [1, 1]]
+    assert chance.get_xydata().tolist() == [[0, 0], [1, 1]]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["chance", "FGSM, area 0.750", "PGD, area 0.500"]
+    assert fgsm.get_color() != pgd.get_color()
+    assert axes.get_xlabel().startswith("Original") and axes.get_ylabel().startswith("Attacked")
+
+
+def test_variants_by_epsilon_are_drawn_in_the_panel_of_their_architecture_in_order():
+    rows = [(name, epsilon, 0.5 - 10 * epsilon) for name in VARIANTS for epsilon in (0.02, 0.0, 0.01)]
+    figure = figures.variants_by_epsilon(pd.DataFrame(rows, columns=["variant", "epsilon", "accuracy"]))
+    drawn = curves(figure)
+    assert list(drawn) == VARIANTS
+    for name, (line, axes) in drawn.items():
+        assert line.get_xdata().tolist() == [0, 0.01, 0.02] and axes.get_title() == arch_name(name[:8])
+        assert line.get_ydata().tolist() == pytest.approx([0.5, 0.4, 0.3])
+        assert axes.get_xlabel() == figures.EPSILON
+        assert axes.get_xscale() == "symlog" and axes.xaxis.get_ticklocs().tolist() == [0, 0.01, 0.02]
 
 
 def test_histograms_of_entropy_count_every_image_once():

@@ -546,6 +546,7 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "data/images/train.csv",
         "metrics/train/resnet34-pretrained.json",
         "plots/test/per_class.csv",
+        "metrics/test.json",
         "metrics/fgsm.json",
         "metrics/corruptions.json",
         "plots/corruptions/test.csv",
@@ -555,7 +556,8 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "plots/fgsm/examples.png",
     ],
 )
-def test_a_missing_file_is_named(small, tmp_path, path):
+def test_a_missing_file_is_named_before_figures_are_drawn(small, tmp_path, monkeypatch, path):
+    monkeypatch.setattr(figures, "png", lambda _: pytest.fail("a figure was drawn"))
     for source in small.rglob("*"):
         if source.is_file() and source != small / path:
             target = tmp_path / source.relative_to(small)
@@ -568,3 +570,108 @@ def test_a_missing_file_is_named(small, tmp_path, path):
 def test_a_metrics_file_without_a_score_is_named(small):
     with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
         Run(small).value("metrics/test.json", "test_top1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "says"),
+    [
+        ({}, "demo", "Pretrained on other drawn classes"),
+        ({}, "imagenet", "Pretrained on ImageNet"),
+        ({}, "backbones/mine.pth", "Pretrained (mine.pth)"),
+        ({"pretrained": False}, "demo", "Not pretrained"),
+        (
+            {"frozen_layers": 2},
+            "imagenet",
+            "Pretrained on ImageNet, first 2 layers frozen (conv1, bn1)",
+        ),
+        (
+            {"adversarial": Adversarial(epsilon=0.02, steps=3)},
+            "demo",
+            "Pretrained on other drawn classes, trained on images attacked in 3 steps at ε = 0.02",
+        ),
+    ],
+)
+def test_a_configuration_is_described(changes, weights, says):
+    config = Config(pretrained=True, frozen_layers=0).model_copy(update=changes)
+    assert report._describe(config, weights) == says
+
+
+def test_where_the_images_are_from_is_said():
+    def said(**changes) -> str:
+        return report._source(SETTINGS.model_copy(update={"data": SETTINGS.data.model_copy(update=changes)}))
+
+    assert said(source="folder", folder="/home/me/cars") == "Images of the folder “cars”"
+    assert said(source="kaggle") == f"Kaggle data set {SETTINGS.data.kaggle.dataset}"
+
+
+def test_numbers_and_lists_are_written_as_a_reader_expects():
+    assert [report._signed(value, 2) for value in (0.126, -0.126, 0.001, -0.001)] == ["+0.13", "−0.13"] + [
+        "0.00"
+    ] * 2
+    assert [report._listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+    assert [report._span(pd.Series(values)) for values in ([3, 3], [1000, 9])] == ["3", "9–1,000"]
+    assert report._exact(1234, "f:k") == '<data value="1234" title="f:k = 1234">1,234</data>'
+    assert report._exact(0.12345, "f:k", 3) == '<data value="0.12345" title="f:k = 0.12345">0.123</data>'
+
+
+def test_a_gap_between_architectures_is_larger_than_chance_or_than_seeds(small):
+    run, variants = Run(small), ["resnet18-scratch", "resnet34-scratch"]
+    scores = {name: run.json(f"metrics/train/{name}.json")["val_f1"] for name in variants}
+    none = analysis.differences({})
+    [row] = report._architectures(run, variants, "val_f1", none)
+    assert (row["pair"], row["images"]) == ("resnet18 resnet34", 9)
+    assert row["gap"] == scores[variants[1]] - scores[variants[0]]
+    assert row["larger"] == (abs(row["gap"]) > row["chance"])
+    for gap, told in ((0.1, True), (0.0, False)):
+        repeats = {variants[0]: [0.5, 0.51, 0.49], variants[1]: [0.5 + gap, 0.51 + gap, 0.49 + gap + 0.001]}
+        [row] = report._architectures(run, variants, "val_f1", analysis.differences(repeats))
+        assert row["larger"] == told
+
+
+def test_entropy_is_no_detector_of_an_attack_that_stops_at_the_first_wrong_answer(small, page):
+    parts = {"study": True, "training": True, "validation": True, "attack": True, "doubts": False}
+    found = report._detected(SETTINGS, Run(small), parts)
+    assert list(found) == ["Noise", "FGSM", "PGD"]
+    clean, attacked = (
+        pd.read_csv(small / f"plots/{part}predictions.csv").entropy for part in ("test/", "fgsm/")
+    )
+    rng = generator(SETTINGS.seed, "detection", "fgsm")
+    assert found["FGSM"]["auc"] == analysis.detection(clean, attacked, rng)["auc"]
+    assert report._detected(SETTINGS, Run(small), parts | {"attack": False}) == {}
+
+
+def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
+    root = make_study(tmp_path, SMALL, [SETTINGS.variant])
+
+    def sections() -> list[str]:
+        page = report.render(SETTINGS, root, "mine")
+        assert "Report of mine" in page and "Figure 4." not in page and "Table S5" not in page
+        assert ("Training image of the class" in page) == ('id="training"' in page)
+        said = "photographs 25 are contradicted" in page and "The 24 labels to doubt first" in page
+        assert said == ('id="doubts"' in page)
+        return re.findall(r'<h2 id="(\w+)"', page)
+
+    assert sections() == ["run", "data", "training", "test", "attack"]
+    doubt = {"split": "train", "name": "0000_0.jpg", "photograph": "a/1.jpg", "class": "NA"}
+    write_csv(root / "plots/doubts.csv", [doubt | {"answer": "B$1$", "given": 0.01, "doubt": 0.99}] * 25)
+    assert sections() == ["run", "data", "training", "test", "attack", "doubts"]
+    (root / "plots/doubts.csv").unlink()
+    (root / "metrics/fgsm.json").unlink()
+    assert sections() == ["run", "data", "training", "test"]
+    (root / f"metrics/train/{SETTINGS.variant}.json").unlink()
+    for split in ("train", "val"):
+        (root / f"data/images/{split}.tar").unlink()
+    assert sections() == ["run", "data", "test"]
+
+
+def test_a_class_without_test_images_is_counted_as_zero(tmp_path):
+    root = make_study(tmp_path, SMALL, [])
+    rows = pd.read_csv(root / "data/split.csv", keep_default_na=False)
+    write_csv(root / "data/split.csv", rows[(rows["class"] != "NA") | (rows["split"] != "test")])
+    counts = report._data(Run(root))
+    assert [str(count) for count in counts.loc["NA"]] == ["3", "9", "3", "9", "0", "3"]
+    assert list(counts.index) == SMALL

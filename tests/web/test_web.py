@@ -31,7 +31,6 @@ pytest.importorskip("gradio", reason="the extra web is not installed")
 from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, load_model, save_model
-from carcls.results import settings
 from carcls.web import jobs
 
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
@@ -118,11 +117,6 @@ def server(project):
 # --- What the form refuses.
 
 
-def test_a_folder_is_counted():
-    found = settings.count("shapes")
-    assert found.classes() == ["bar", "disc", "square"] and len(found.rows) == 48 and found.left_out == ""
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -143,20 +137,6 @@ def test_what_would_fail_is_said_before_training(changes, says):
     with pytest.raises(InputError, match=re.escape(says)):
         jobs.Jobs().start(replace(FORM, **changes))
     assert not Path("results").exists() or not list(Path("results").glob("*new*"))
-
-
-def test_a_class_too_small_to_split_is_named(tmp_path):
-    draw_shapes(tmp_path / "few", 2)
-    (tmp_path / "few/disc/00.png").unlink()
-    with pytest.raises(InputError, match="'disc' has 1 image .* 2 are needed"):
-        settings.count(str(tmp_path / "few"))
-
-
-def test_what_is_left_out_is_counted_beside_the_classes(tmp_path):
-    draw_shapes(tmp_path / "many", 4)
-    (tmp_path / "many/disc/.hidden.png").touch()
-    (tmp_path / "many/disc/notes.txt").touch()
-    assert settings.count(str(tmp_path / "many")).left_out == "1 .txt, 1 hidden"
 
 
 # --- The training process.
