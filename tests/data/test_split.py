@@ -8,7 +8,7 @@ from carcls.data.split import assign as assign_all
 from carcls.errors import InputError
 from carcls.params import Split
 
-SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=True)
+SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=True, group_near_duplicates=True, folds=None)
 STRICT = SETTINGS.model_copy(update={"drop_duplicates": False})
 
 
