@@ -26,6 +26,8 @@ OPTIONS = {  # command-line options and their keys in params; --set changes all 
     "image_size": "data.image_size",
     "lr": "train.lr",
     "batch_size": "train.batch_size",
+    "labels": "data.labels",
+    "folds": "split.folds",
     "val": "split.val",
     "keep": "train.keep",
     "flip": "train.flip",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from carcls.data.labels import EXCLUDE, Labels
 from carcls.data.sources import Source
 from carcls.data.sources.filter import LeftOut, summary
 from carcls.errors import InputError
@@ -15,21 +16,31 @@ from carcls.imageset.images import decode, fingerprint
 
 FIX = "Repair or remove it, or set data.skip_unreadable to true to skip such files."
 
+EXCLUDED, UNLABELLED = "excluded by data.labels", "not in data.labels"
+COLUMNS = ("label", "class", "split", "sha256", "fingerprint", "group")
+
 log = logging.getLogger(__name__)
 
 
-def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
+def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | None = None) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
     The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images),
-    offset and size. Returns and logs the files that the source skipped and, with `skip_unreadable`, damaged
-    photographs. Raises InputError for a damaged photograph otherwise, and for a class without photographs.
+    group, offset and size. `decided` changes classes, sets groups and excludes. Returns and logs the files
+    that the source skipped, those excluded and, with `skip_unreadable`, damaged photographs. Raises
+    InputError for a damaged photograph otherwise, for a class without photographs, and where `decided` fits no photograph.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
-    with archive.create(raw, ["label", "class", "split", "sha256", "fingerprint"]) as writer:
+    with archive.create(raw, COLUMNS) as writer:
         for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
+            sha256 = hashlib.sha256(photograph.data).hexdigest()
+            label = decided.find(photograph.name, sha256, source.classes) if decided else None
+            class_name = (label and label.class_name) or photograph.class_name
+            if class_name in ("", EXCLUDE):
+                left_out.append(LeftOut(UNLABELLED if not class_name else EXCLUDED, photograph.name))
+                continue
             try:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
@@ -38,20 +49,24 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 log.warning("skipped: %s", error)
                 left_out.append(LeftOut("unreadable", photograph.name))
                 continue
-            counts[photograph.class_name] += 1
+            counts[class_name] += 1
             writer.add(
                 photograph.name,
                 photograph.data,
-                label=labels[photograph.class_name],
+                label=labels[class_name],
                 split=photograph.split,
-                sha256=hashlib.sha256(photograph.data).hexdigest(),
+                sha256=sha256,
                 fingerprint=fingerprint(image),
-                **{"class": photograph.class_name},
+                group=label.group if label else "",
+                **{"class": class_name},
             )
+        if decided:
+            decided.report_unused()
         for class_name in source.classes:
             if not counts[class_name]:
                 raise InputError(
-                    f"The class {class_name!r} has no readable image: repair or remove its folder."
+                    f"The class {class_name!r} has no readable image: repair or remove its folder"
+                    f"{f', or change its rows in {decided.path}' if decided else ''}."
                 )
     if left_out:
         log.warning("skipped: %s", summary(left_out))

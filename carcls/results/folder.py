@@ -21,6 +21,7 @@ REPORT = "report.html"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 PHOTOGRAPHS = "photographs.csv"  # name, label, class, split and sha256 of each
+LABELS = "labels.csv"  # decisions about photographs, see data/labels.py
 LOG = "train.log"
 WORK = ".work"  # intermediate files, laid out like the project folder; deleted at the end
 LOCK = ".lock"  # held during a training; the system releases it when the process is killed

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from carcls import params
+from carcls.data import labels
 from carcls.data.sources.filter import summary
 from carcls.data.sources.folder import as_named, existing, find_photographs
 from carcls.errors import InputError
@@ -29,9 +30,12 @@ def with_overrides(folder: str, options: Mapping[str, Any], origin: str) -> para
     may be `pretrained`, `frozen_layers` and `adversarial`. Raises InputError, whose message starts with
     `origin`, if these settings are invalid.
     """
-    count(folder)
+    table = str(options.get("data.labels") or "")
+    count(folder, table)
     content = preset().model_dump()
     content["data"] |= {"source": "folder", "folder": str(existing(as_named(folder)))}
+    if table:
+        options = {**options, "data.labels": str(labels.read(Path(table)).path)}  # absolute, for --resume
     start = content["configs"][content["model"]["config"]]
     start = start | {key: options[key] for key in start.keys() & options.keys()}
     config = _config(**start)
@@ -68,16 +72,21 @@ def _config(pretrained: bool, frozen_layers: int, adversarial: dict | None) -> s
     return "_".join(filter(None, parts)) or "pretrained"
 
 
-def count(folder: str) -> tuple[list[str], int, str]:
+def count(folder: str, table: str = "") -> tuple[list[str], int, str]:
     """The classes of `folder`, its number of images and a summary of skipped files, from file names alone.
 
-    Raises InputError for what would stop a training: anything that `find_photographs` rejects, and a class
-    with fewer images than splits.
+    `table` is a file for data.labels, or "". Raises InputError for what would stop a training: anything that
+    `find_photographs` or `labels.find_labelled` rejects, and a class with fewer images than splits.
     """
     if not folder.strip():
         raise InputError("Name a folder with one folder of images per class.")
     try:
-        rows, left_out = find_photographs(as_named(folder))
+        if table.strip():
+            decided = labels.read(as_named(table))
+            rows, left_out, _ = labels.find_labelled(as_named(folder), decided)
+            rows = labels.apply(rows, decided)
+        else:
+            rows, left_out = find_photographs(as_named(folder))
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
     given = {row.split for row in rows}

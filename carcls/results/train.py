@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carcls import params
-from carcls.files import write_bytes, write_json
+from carcls.files import write_bytes, write_csv, write_json
 from carcls.learning.model import read_info
 from carcls.params import Params
 from carcls.pipeline.augment import augment
@@ -51,7 +51,9 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     """Run the stages from download to train."""
     arch, config = settings.model.arch, settings.model.config
     tell("Reading the photographs")
-    download(settings, work)
+    used = download(settings, work)
+    if used:  # so that the Labels tab adds to them
+        write_csv(folder / files.LABELS, (label.row() for label in used))
     split(settings, work)
     keep_splits(settings, work)
     tell("Rescaling and augmenting the images")

@@ -24,6 +24,7 @@ class Form:
     """The values of the Train tab. All others are those of the preset for photographs."""
 
     folder: str
+    labels: str
     skip_unreadable: bool
     drop_duplicates: bool
     classes: int | None
@@ -47,12 +48,13 @@ class Form:
 
 def settings(form: Form) -> params.Params:
     """The preset for photographs, updated with `form`. Raises InputError if the settings are invalid."""
-    classes, _, _ = count(form.folder)
+    classes, _, _ = count(form.folder, form.labels)
     if form.classes != len(classes):
         raise InputError(
             f"The folder has {len(classes)} classes, not {form.classes}: correct the number or the folder."
         )
     options = {
+        "data.labels": form.labels.strip() or None,
         "data.skip_unreadable": form.skip_unreadable,
         "split.drop_duplicates": form.drop_duplicates,
         "model.arch": form.arch,

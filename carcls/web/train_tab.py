@@ -39,8 +39,9 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
                     label="Folder with class folders", placeholder="/path/to/photographs", max_lines=1
                 )
                 pick = gr.Dropdown(_folders("."), value=None, label="... or choose it step by step")
+            labels = gr.Textbox(label="Table of labels (optional): labels.csv", max_lines=1)
             counted = gr.HTML(html.note("It must contain one folder of images per class."))
-            form = [*_left_out(defaults), *_form(defaults)]
+            form = [labels, *_left_out(defaults), *_form(defaults)]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
                 start = gr.Button("Train", variant="primary", min_width=120)
@@ -51,9 +52,14 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
             log = gr.Textbox(label="Log", lines=10, max_lines=10, interactive=False)
 
     shown = [status, curves, log, start, stop]
-    classes, results = form[2], form[-1]
-    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
-    gr.on([folder.submit, folder.blur], **counts)
+    classes, results = form[3], form[-1]
+    counts: dict[str, Any] = {
+        "fn": _count,
+        "inputs": [folder, labels],
+        "outputs": [counted, classes, pick],
+        **EVENT,
+    }
+    gr.on([folder.submit, folder.blur, labels.submit, labels.blur], **counts)
     pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts)
     start.click(lambda *values: _start(jobs, *values), [folder, *form], [refused, results], **EVENT).then(
         lambda: _look(jobs), outputs=shown, **EVENT
@@ -65,7 +71,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
-    """The checkboxes of `jobs.Form` after `folder`. Their labels contain the keys that messages mention."""
+    """The checkboxes of `jobs.Form` after `labels`. Their labels contain the keys that messages mention."""
     return [
         gr.Checkbox(
             defaults.data.skip_unreadable,
@@ -159,8 +165,8 @@ def _folders(folder: str) -> list[tuple[str, str]]:
     ]
 
 
-def _count(folder: str):
-    """A message about `folder`, its number of classes, and the folders to choose from next."""
+def _count(folder: str, labels: str):
+    """A message about `folder` with the table `labels`, its number of classes, and folders to choose next."""
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
         return html.note("It must contain one folder of images per class."), None, pick
@@ -168,7 +174,7 @@ def _count(folder: str):
         files = (name for _, _, names in os.walk(as_named(meant(folder)).expanduser()) for name in names)
         if next(islice(files, MAX_FILES, None), None):
             return html.note(f"{folder} has over {MAX_FILES:,} files: choose a folder in it."), None, pick
-        classes, images, left_out = count(meant(folder))
+        classes, images, left_out = count(meant(folder), meant(labels))
     except InputError as error:
         return html.problem(str(error)), None, pick
     told = html.done(f"{len(classes)} classes, {images:,} images.")
@@ -179,8 +185,8 @@ def _count(folder: str):
 
 
 def _start(jobs: Jobs, *values) -> tuple[str, str]:
-    folder, *others = values
-    form = Form(meant(folder), *others)
+    folder, labels, *others = values
+    form = Form(meant(folder), meant(labels), *others)
     try:
         jobs.start(form)
     except InputError as error:

@@ -37,6 +37,7 @@ from carcls.web import jobs
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
 FORM = jobs.Form(
     folder="shapes",
+    labels="",
     skip_unreadable=False,
     drop_duplicates=True,
     classes=3,
