@@ -3,12 +3,13 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from carcls.data.labels import EXCLUDE, Labels
-from carcls.data.sources import Source
+from carcls.data.sources import Photograph, Source
 from carcls.data.sources.filter import LeftOut, summary
 from carcls.errors import InputError
 from carcls.imageset import archive
@@ -27,20 +28,14 @@ def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | 
 
     The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images),
     group, offset and size. `decided` changes classes, sets groups and excludes. Returns and logs the files
-    that the source skipped, those excluded and, with `skip_unreadable`, damaged photographs. Raises
-    InputError for a damaged photograph otherwise, for a class without photographs, and where `decided` fits no photograph.
+    that were left out: by the source, by `decided` and, with `skip_unreadable`, as damaged. Raises InputError
+    for a damaged photograph otherwise, for a class without photographs, and as `decided` does.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
     with archive.create(raw, COLUMNS) as writer:
-        for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
-            sha256 = hashlib.sha256(photograph.data).hexdigest()
-            label = decided.find(photograph.name, sha256, source.classes) if decided else None
-            class_name = (label and label.class_name) or photograph.class_name
-            if class_name in ("", EXCLUDE):
-                left_out.append(LeftOut(UNLABELLED if not class_name else EXCLUDED, photograph.name))
-                continue
+        for photograph, sha256, group in _decided(source, decided, left_out):
             try:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
@@ -49,25 +44,44 @@ def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | 
                 log.warning("skipped: %s", error)
                 left_out.append(LeftOut("unreadable", photograph.name))
                 continue
-            counts[class_name] += 1
+            counts[photograph.class_name] += 1
             writer.add(
                 photograph.name,
                 photograph.data,
-                label=labels[class_name],
+                label=labels[photograph.class_name],
                 split=photograph.split,
                 sha256=sha256,
                 fingerprint=fingerprint(image),
-                group=label.group if label else "",
-                **{"class": class_name},
+                group=group,
+                **{"class": photograph.class_name},
             )
-        if decided:
-            decided.report_unused()
-        for class_name in source.classes:
-            if not counts[class_name]:
-                raise InputError(
-                    f"The class {class_name!r} has no readable image: repair or remove its folder"
-                    f"{f', or change its rows in {decided.path}' if decided else ''}."
-                )
+        _check(source, counts, decided)
     if left_out:
         log.warning("skipped: %s", summary(left_out))
     return left_out
+
+
+def _decided(
+    source: Source, decided: Labels | None, left_out: list[LeftOut]
+) -> Iterator[tuple[Photograph, str, str]]:
+    """Each photograph with its class by `decided`, its SHA-256 and group. Others are added to `left_out`."""
+    for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
+        sha256 = hashlib.sha256(photograph.data).hexdigest()
+        label = decided.find(photograph.name, sha256, source.classes) if decided else None
+        class_name = (label and label.class_name) or photograph.class_name
+        if class_name in ("", EXCLUDE) and decided:
+            left_out.append(LeftOut(EXCLUDED if class_name else UNLABELLED, photograph.name))
+        else:
+            yield photograph._replace(class_name=class_name), sha256, label.group if label else ""
+
+
+def _check(source: Source, counts: Counter[str], decided: Labels | None) -> None:
+    """Raise InputError for a class without photographs, and where `decided` fits none."""
+    if decided:
+        decided.report_unused()
+    for class_name in source.classes:
+        if not counts[class_name]:
+            raise InputError(
+                f"The class {class_name!r} has no readable image: repair or remove its folder"
+                f"{f', or change its rows in {decided.path}' if decided else ''}."
+            )

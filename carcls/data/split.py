@@ -39,16 +39,7 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     contradicting = copies.contradicting(raw)
     rows = _without(raw, contradicting, settings.drop_duplicates)
     rows, pairs = _grouped(rows, settings.group_near_duplicates)
-    training = ["", "val"] if settings.val is None else [""]
-    rows = rows.assign(split=rows["split"].replace(training, "train"))
-    if not (rows["split"] == "test").any():
-        if settings.test is None:
-            raise InputError(
-                "The data has no test set: set split.test to the share of each class to test on."
-            )
-        rows = _take(rows, "test", settings.test, seed)
-    if settings.val is not None and not (rows["split"] == "val").any():
-        rows = _take(rows, "val", settings.val, seed)
+    rows = _divided(rows, settings, seed)
     shared = copies.shared(rows)
     rows = _without(rows, shared, settings.drop_duplicates)
     near = copies.near(rows, pairs)
@@ -59,6 +50,21 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     table = pd.concat(found, ignore_index=True) if found else near
     _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
     return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
+
+
+def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
+    """`rows` with the splits of the source, and those that it lacks drawn."""
+    training = ["", "val"] if settings.val is None else [""]
+    rows = rows.assign(split=rows["split"].replace(training, "train"))
+    if not (rows["split"] == "test").any():
+        if settings.test is None:
+            raise InputError(
+                "The data has no test set: set split.test to the share of each class to test on."
+            )
+        rows = _take(rows, "test", settings.test, seed)
+    if settings.val is not None and not (rows["split"] == "val").any():
+        rows = _take(rows, "val", settings.val, seed)
+    return rows
 
 
 def _grouped(rows: pd.DataFrame, near: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
