@@ -21,6 +21,7 @@ REPORT = "report.html"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 PHOTOGRAPHS = "photographs.csv"  # name, label, class, split and sha256 of each
+REVIEW = "review.csv"
 LABELS = "labels.csv"  # decisions about photographs, see data/labels.py
 LOG = "train.log"
 WORK = ".work"  # intermediate files, laid out like the project folder; deleted at the end
@@ -31,6 +32,9 @@ KEPT = {  # files of WORK that are kept, and their names
     "data/images/test.csv": "test.csv",
     "plots/test/predictions.csv": "predictions.csv",
     "plots/doubts.csv": "doubts.csv",
+    "data/copies.csv": "copies.csv",
+    "data/review.tar": "review.tar",  # the images of doubts.csv and copies.csv, for the Labels tab
+    "data/review.csv": REVIEW,
     "report/index.html": REPORT,  # last: a results folder with a report is finished
 }
 

@@ -22,6 +22,7 @@ from carcls.pipeline.weights import weights
 from carcls.results import folder as files
 from carcls.results.known import keep_splits
 from carcls.results.label_errors import label_errors
+from carcls.results.review import write_review
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     if settings.configs[settings.model.config].pretrained:
         tell("Looking for label errors")
         label_errors(settings, work)
+    write_review(work)
     tell("Writing the report")
     history = work / f"plots/history/{settings.variant}.csv"
     write_bytes(history, (folder / files.HISTORY).read_bytes())
