@@ -94,7 +94,7 @@ def _errors(csv: Path) -> list[Suspect]:
         return []
     return [
         Suspect(row["photograph"], row["class"], "", row["answer"],
-                f"a model without this image answers {row['answer']}")
+                f"a model that was not trained on it answers {row['answer']}")
         for row in _read(csv, "photograph", "answer").head(MOST).to_dict("records")
     ]  # fmt: skip
 

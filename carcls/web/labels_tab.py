@@ -34,11 +34,22 @@ LEFT, RIGHT = "Left image", "Right image"
 def add_form(tab: gr.Tab) -> None:
     """Add the tab to the current Blocks."""
     with gr.Row():
+        folder = gr.Dropdown([], value=None, label="Results folder, newest first", min_width=240)
+        take_any_value(folder)  # also a folder that is newer than the page
+        kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review", min_width=240)
+    with gr.Row():
         with gr.Column(min_width=320):
-            folder = gr.Dropdown([], value=None, label="Results folder, newest first")
-            take_any_value(folder)  # also a folder that is newer than the page
-            kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review")
-            reviewed = gr.Checkbox(False, label="Show reviewed images too")
+            told = gr.HTML(NOTHING)
+            with gr.Column(visible=False) as actions:
+                side = gr.Radio([LEFT, RIGHT], value=LEFT, label="Decide about the")
+                with gr.Row():
+                    keep = gr.Button("Keep", variant="primary", min_width=100)
+                    exclude = gr.Button("Exclude", variant="stop", min_width=100)
+                new = gr.Dropdown([], value=None, label="New class")
+                take_any_value(new)
+                change = gr.Button("Change class")
+            saved = gr.HTML()
+        with gr.Column(min_width=320):
             gallery = gr.Gallery(
                 label="Most suspicious first",
                 columns=4,
@@ -47,18 +58,7 @@ def add_form(tab: gr.Tab) -> None:
                 elem_classes="pixels",
                 buttons=[],
             )
-        with gr.Column(min_width=320):
-            told = gr.HTML(NOTHING)
-            with gr.Column(visible=False) as actions:
-                side = gr.Radio([LEFT, RIGHT], value=LEFT, label="Decide about the")
-                with gr.Row():
-                    keep = gr.Button("Keep", variant="primary", min_width=100)
-                    exclude = gr.Button("Exclude", variant="stop", min_width=100)
-                with gr.Row():
-                    new = gr.Dropdown([], value=None, label="New class", min_width=160)
-                    take_any_value(new)
-                    change = gr.Button("Change class", min_width=100)
-            saved = gr.HTML()
+            reviewed = gr.Checkbox(False, label="Show reviewed images too")
     chosen = gr.State(None)
     asked, outputs = [folder, kind, reviewed], [chosen, told, actions, side, new]
     tab.select(_folders, folder, folder, **QUIET).then(_show, asked, [gallery, saved, *outputs], **QUIET)
@@ -123,7 +123,8 @@ def _show(choice: str | None, kind: str, reviewed: bool, saved: str = ""):
         folder = _known(choice)
         items = _items(folder, kind, reviewed)
         pictures = _images(folder, [item.suspect.name for item in items])
-        gallery = [(picture, _caption(item)) for picture, item in zip(pictures, items, strict=True)]
+        marks = [_mark(item.decision) for item in items]
+        gallery = list(zip(pictures, marks, strict=True))
         return gallery, saved, *_panel(folder, next(iter(items), None))
     except InputError as error:
         return [], html.problem(str(error)), *_panel(None, None)
@@ -145,12 +146,9 @@ def _panel(folder: Path | None, item: Item | None):
         return None, told, gr.Column(visible=False), gr.Radio(), gr.Dropdown()
     suspect = item.suspect
     names = [name for name in (suspect.name, suspect.other) if name]
-    pictures = [
-        html.pixels(picture, name) for picture, name in zip(_images(folder, names), names, strict=True)
-    ]
-    told = f'<div class="curves">{"".join(pictures)}</div>' + html.note(
-        f"Class {suspect.class_name}: {suspect.why}. {_decided(item.decision)}"
-    )
+    pictures = zip(_images(folder, names), names, strict=True)
+    why = f"Class {suspect.class_name}: {suspect.why}. {_decided(item.decision)}"
+    told = html.beside([html.pixels(*picture) for picture in pictures]) + html.note(why)
     names = [shown(name) for name in review.classes(folder)]
     return (
         [suspect.name, suspect.other],
@@ -161,10 +159,11 @@ def _panel(folder: Path | None, item: Item | None):
     )
 
 
-def _caption(item: Item) -> str:
-    mark = "≈" if item.suspect.other else "→"
-    about = f"{item.suspect.class_name} {mark} {item.suspect.suggestion}"
-    return shown(f"{about} · {_decided(item.decision)}" if item.decision else about)
+def _mark(decision: Label | None) -> str | None:
+    """The caption of an image in the gallery."""
+    if decision is None:
+        return None
+    return {"": "kept", EXCLUDE: "excluded"}.get(decision.class_name, "changed")
 
 
 def _decided(decision: Label | None) -> str:
@@ -172,7 +171,7 @@ def _decided(decision: Label | None) -> str:
         return ""
     if decision.class_name == EXCLUDE:
         return f"{decision.image} is excluded."
-    return f"{decision.image} is {decision.class_name}." if decision.class_name else "Kept."
+    return f"{decision.image} is changed to {decision.class_name}." if decision.class_name else "It is kept."
 
 
 def _decide(action: str | None, choice: str, kind: str, reviewed: bool, names, side: str, new: str | None):

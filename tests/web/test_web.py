@@ -31,7 +31,7 @@ pytest.importorskip("gradio", reason="the extra web is not installed")
 from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, load_model, save_model
-from carcls.results import settings
+from carcls.results import review, settings
 from carcls.web import jobs
 
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
@@ -581,6 +581,46 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     table.wait_for()
     told.wait_for(state="detached")
     assert page.get_by_label("Target class").is_hidden()
+
+
+def test_decisions_about_labels_are_written_and_trained_with(page, project):
+    shutil.copytree("shapes", "doubtful")
+    Path("doubtful/disc/05.png").rename("doubtful/bar/moved.png")
+    with Image.open("doubtful/square/01.png") as image:
+        image.resize((36, 30)).save("doubtful/bar/twin.png")
+    form = replace(FORM, folder="doubtful", pretrained=True, weights=STUDY_MODEL, epochs=1, results="doubted")
+    run = jobs.Jobs().start(form)
+    wait(run, seconds=300)
+    assert run.fault() is None and not Path("results/doubted/labels.csv").exists()
+    before = {path: path.read_bytes() for path in Path("doubtful").rglob("*.png")}
+    suspects = [suspect.name for suspect in review.suspects(run.folder, review.ERRORS)]
+
+    open_tab(page, "Labels")
+    page.get_by_text(f"{suspects[0]}").first.wait_for()
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_text("carcls train FOLDER --labels results/doubted/labels.csv").wait_for()
+    page.get_by_label(review.NEAR).check()
+    pair = page.get_by_text("Class square: looks like bar/twin.png")
+    pair.wait_for()  # first, since its images are of two classes
+    page.get_by_role("button", name="Exclude").click()
+    pair.wait_for(state="detached")
+    page.get_by_label("Show reviewed images too").check()
+    page.get_by_text("square/01.png is excluded").wait_for()
+    page.get_by_label("Right image").check()
+    page.get_by_label("New class").click()
+    page.get_by_role("option", name="disc").click()
+    page.get_by_role("button", name="Change class").click()
+    page.get_by_label("Left image").and_(page.locator(":checked")).wait_for()
+    made = {label.image: label.class_name for label in review.decisions(run.folder)}
+    assert made == {suspects[0]: "", "bar/twin.png": "disc", "square/01.png": "exclude"}
+    assert {path: path.read_bytes() for path in before} == before
+
+    again = jobs.Jobs().start(replace(form, labels="results/doubted/labels.csv", results="corrected"))
+    wait(again, seconds=300)
+    assert again.fault() is None and "1 excluded by data.labels" in again.log()
+    classes = pd.read_csv("results/corrected/photographs.csv").set_index("name")["class"]
+    assert classes["bar/twin.png"] == "disc" and "square/01.png" not in classes
+    assert {label.image for label in review.decisions(again.folder)} == made.keys()
 
 
 def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
