@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from carcls.base.seeds import generator
+from carcls.base.seeds import derive, generator
 from carcls.data import copies
 from carcls.errors import InputError
 from carcls.params import Split
@@ -50,6 +50,36 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     table = pd.concat(found, ignore_index=True) if found else near
     _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
     return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
+
+
+def assign_folds(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `assign`, but all photographs train, and the column fold, from 1 to settings.folds, divides them.
+
+    The folds have about equal shares of each class. Raises InputError for data with a test set, and for a
+    class that a fold would have all images of.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if (raw["split"] == "test").any():
+        raise InputError(
+            f"The data has a test set, but split.folds is {settings.folds}: set split.folds to null, or put "
+            "all images of a class into one folder."
+        )
+    contradicting = copies.contradicting(raw)
+    rows = _without(raw, contradicting, settings.drop_duplicates)
+    rows, pairs = _grouped(rows.assign(split="train"), settings.group_near_duplicates)
+    least = rows.groupby("class")["together"].nunique()
+    if least.min() < settings.folds:
+        raise InputError(
+            f"The class {least.idxmin()!r} has {least.min()} images without their near-duplicates, fewer than "
+            f"split.folds, which is {settings.folds}: add images, lower split.folds or remove the class."
+        )
+    folds = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=derive(seed, "folds") % 2**32)
+    for number, (_, held_out) in enumerate(folds.split(rows, rows["label"], rows["together"]), 1):
+        rows.loc[rows.index[held_out], "fold"] = number
+    rows = rows.astype({"fold": int})
+    table = pd.concat([contradicting, copies.near(rows, pairs)], ignore_index=True)
+    return rows[["name", "label", "class", "split", "fold"]].reset_index(drop=True), table
 
 
 def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:

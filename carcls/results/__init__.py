@@ -6,6 +6,7 @@ From the bottom up: a module imports only those before it.
     folder         the results folders: their names and what they hold
     known          photographs that the starting weights were trained on
     label_errors   possible label errors among the photographs
+    folds          cross-validation
     review         photographs to review, and decisions about them
     train          from photographs to a model and its report
     evaluate       a trained model on labelled photographs that it has not seen

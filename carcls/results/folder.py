@@ -143,7 +143,7 @@ def begun(name: str) -> Path:
 
 def resumable(folder: Path) -> bool:
     """Whether the training in `folder` has finished an epoch, so that it can be resumed."""
-    kept = (f"{CHECKPOINTS}/*.pt", "models/*.safetensors")
+    kept = (f"**/{CHECKPOINTS}/*.pt", "**/models/*.safetensors")  # in ** those of the folds
     return any(path for pattern in kept for path in (folder / WORK).glob(pattern))
 
 

@@ -20,6 +20,7 @@ from carcls.pipeline.split import split
 from carcls.pipeline.train import train as train_variant
 from carcls.pipeline.weights import weights
 from carcls.results import folder as files
+from carcls.results.folds import split_folds, test_folds, train_folds
 from carcls.results.known import keep_splits
 from carcls.results.label_errors import label_errors
 from carcls.results.review import write_review
@@ -55,14 +56,19 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     used = download(settings, work)
     if used:  # so that the Labels tab adds to them
         write_csv(folder / files.LABELS, (label.row() for label in used))
-    split(settings, work)
-    keep_splits(settings, work)
+    if settings.split.folds:
+        split_folds(settings, work)
+    else:
+        split(settings, work)
+        keep_splits(settings, work)
     tell("Rescaling and augmenting the images")
     augment(settings, work)
-    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
     if settings.configs[config].pretrained:
         tell("Fetching the pretrained weights")
         weights(settings, work, arch)
+    if settings.split.folds:
+        train_folds(settings, work, tell, bar)
+    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
     tell("Preparing the first epoch")
     train_variant(settings, work, arch, config, history=folder / files.HISTORY, bar=bar, interruptible=True)
 
@@ -70,9 +76,12 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
 def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], None]) -> None:
     """Run evaluate, fgsm, label errors and report. The report, moved last, marks the training as finished."""
     tell("Testing the model")
-    evaluate(settings, work)
-    tell("Attacking the model")
-    fgsm(settings, work)
+    if settings.split.folds:  # no image is left to attack the model on
+        test_folds(settings, work)
+    else:
+        evaluate(settings, work)
+        tell("Attacking the model")
+        fgsm(settings, work)
     if settings.configs[settings.model.config].pretrained:
         tell("Looking for label errors")
         label_errors(settings, work)
@@ -84,7 +93,8 @@ def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     parts = [f"metrics/train/{settings.variant}.json", "metrics/test.json", "metrics/fgsm.json"]
     metrics: dict[str, float] = {}
     for part in parts:
-        metrics |= json.loads((work / part).read_text())
+        if (work / part).exists():
+            metrics |= json.loads((work / part).read_text())
     write_json(folder / files.METRICS, metrics)
     files.keep(work, folder)
     log.info("%s", folder / files.REPORT)
