@@ -71,7 +71,7 @@ def assign_folds(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.Data
     least = rows.groupby("class")["together"].nunique()
     if least.min() < settings.folds:
         raise InputError(
-            f"The class {least.idxmin()!r} has {least.min()} images without their near-duplicates, fewer than "
+            f"The class {least.idxmin()!r} has {least.min()} images without near-duplicates, fewer than "
             f"split.folds, which is {settings.folds}: add images, lower split.folds or remove the class."
         )
     folds = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=derive(seed, "folds") % 2**32)
