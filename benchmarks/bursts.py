@@ -9,12 +9,13 @@ trained. They differ in how their validation images are drawn:
     bursts kept together             a table of labels with the column group
 
 The photographs of the test set have no bursts and no near-duplicates in training: their score is what a
-validation score should predict.
+validation score should predict. A first table says which bursts are recognised as near-duplicates.
 
     python -m benchmarks.bursts TASK --backbone resnet18.safetensors [--shift 0.01] [--epochs 5]
 """
 
 import argparse
+from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,9 +26,10 @@ from benchmarks.common import machine, table
 from benchmarks.defaults import make
 from carcls.base import startup
 from carcls.base.seeds import generator
+from carcls.data import copies
 from carcls.evaluation.scores import predict, scores
 from carcls.files import write_csv
-from carcls.imageset.images import decode, encode
+from carcls.imageset.images import decode, encode, fingerprint
 from carcls.learning.device import resolve_device
 from carcls.learning.loading import ArchiveSet
 from carcls.learning.variant import prepare
@@ -37,6 +39,7 @@ from carcls.pipeline.split import split
 from carcls.pipeline.weights import weights
 from carcls.results.settings import with_overrides
 
+SHIFTS = (0.005, 0.01, 0.02, 0.03)  # of the first table
 BURST = 3  # crops of each photograph
 WAYS: dict[str, dict] = {
     "at random": {"split.group_near_duplicates": False},
@@ -59,19 +62,40 @@ def main() -> None:
     with TemporaryDirectory() as made:
         folder = Path(made)
         print(make(arguments.task, folder / "photographs", arguments.seed), end="\n\n")
+        found = (recognised(folder / "photographs/train", shift, arguments.seed) for shift in SHIFTS)
+        table(("move, share of a side", "pairs recognised", "bursts recognised as a whole"), found)
         add_bursts(folder, arguments.shift, arguments.seed)
         columns = ("validation images drawn", "bursts in both", "validation F1", "test F1", "difference")
         table(columns, (measure(way, folder, arguments) for way in WAYS))
+
+
+def recognised(folder: Path, shift: float, seed: int) -> tuple[str, ...]:
+    """A row of the first table: the bursts of the photographs in `folder`, each alone."""
+    pairs, whole = [], []
+    for path in sorted(folder.rglob("*.jpg")):
+        images = (decode(data, path.name) for data in burst(path, shift, seed))
+        rows = pd.DataFrame({"fingerprint": list(map(fingerprint, images))})
+        rows = rows.assign(sha256=rows.index, group="")
+        near = copies.near_pairs(rows)
+        pairs.append(len(near) / comb(len(rows), 2))
+        whole.append(copies.groups(rows, near).nunique() == 1)
+    return f"{shift}", f"{np.mean(pairs):.0%}", f"{np.mean(whole):.0%}"
+
+
+def burst(path: Path, shift: float, seed: int) -> list[bytes]:
+    """The photograph `path` and its crops as JPEGs."""
+    rng, data = generator(seed, path.parent.name, path.stem), path.read_bytes()
+    image = decode(data, path.name)
+    return [data, *(encode(_moved(image, shift, rng), int(rng.integers(60, 81))) for _ in range(BURST))]
 
 
 def add_bursts(folder: Path, shift: float, seed: int) -> None:
     """Write the crops beside the training photographs, and labels.csv with a group for each burst."""
     rows, photographs = [], folder / "photographs"
     for path in sorted((photographs / "train").rglob("*.jpg")):
-        rng, image = generator(seed, path.parent.name, path.stem), decode(path.read_bytes(), path.name)
         crops = [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(BURST))]
-        for crop in crops[1:]:
-            crop.write_bytes(encode(_moved(image, shift, rng), int(rng.integers(60, 81))))
+        for crop, data in zip(crops, burst(path, shift, seed), strict=True):
+            crop.write_bytes(data)
         group = f"{path.parent.name}/{path.stem}"
         rows += [{"image": str(crop.relative_to(photographs)), "class": "", "group": group} for crop in crops]
     write_csv(folder / "labels.csv", rows)

@@ -35,7 +35,7 @@ def with_overrides(folder: str, options: Mapping[str, Any], origin: str) -> para
     content = preset().model_dump()
     content["data"] |= {"source": "folder", "folder": str(existing(as_named(folder)))}
     if table:
-        options = {**options, "data.labels": str(labels.read(Path(table)).path)}  # absolute, for --resume
+        options = {**options, "data.labels": str(labels.read(as_named(table)).path)}  # absolute, for --resume
     start = content["configs"][content["model"]["config"]]
     start = start | {key: options[key] for key in start.keys() & options.keys()}
     config = _config(**start)

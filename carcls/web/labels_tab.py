@@ -3,6 +3,7 @@
 import shlex
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,6 @@ def add_form(tab: gr.Tab) -> None:
         with gr.Column(min_width=320):
             gallery = gr.Gallery(
                 label="Most suspicious first",
-                columns=4,
                 allow_preview=False,
                 format="png",
                 elem_classes="pixels",
@@ -62,15 +62,12 @@ def add_form(tab: gr.Tab) -> None:
     chosen = gr.State(None)
     asked, outputs = [folder, kind, reviewed], [chosen, told, actions, side, new]
     tab.select(_folders, folder, folder, **QUIET).then(_show, asked, [gallery, saved, *outputs], **QUIET)
-    gr.on([folder.input, kind.input, reviewed.input], _show, asked, [gallery, saved, *outputs], **QUIET)
-    gallery.select(_select, asked, outputs, **QUIET)
+    latest = QUIET | {"trigger_mode": "always_last"}
+    gr.on([folder.input, kind.input, reviewed.input], _show, asked, [gallery, saved, *outputs], **latest)
+    gallery.select(_select, asked, outputs, **latest)
     for button, action in ((keep, ""), (exclude, EXCLUDE), (change, None)):
-        button.click(
-            lambda *values, action=action: _decide(action, *values),
-            [*asked, chosen, side, new],
-            [gallery, saved, *outputs],
-            **EVENT,
-        )
+        decided = partial(_decide, action)
+        button.click(decided, [*asked, chosen, side, new], [gallery, saved, *outputs], **EVENT)
 
 
 class Item(NamedTuple):
