@@ -51,6 +51,7 @@ class Kaggle(Section):
 class Data(Section):
     source: Literal["demo", "folder", "kaggle"]
     folder: Text | None
+    labels: Text | None
     kaggle: Kaggle
     demo: Demo
     skip_unreadable: bool
@@ -67,6 +68,17 @@ class Split(Section):
     val: Fraction | None
     test: Fraction | None
     drop_duplicates: bool
+    group_near_duplicates: bool
+    folds: Annotated[int, Field(ge=2)] | None
+
+    @model_validator(mode="after")
+    def _all_train(self):
+        if self.folds and self.val is not None:
+            raise ValueError(
+                f"folds is {self.folds}, so that all images train and are tested in turn, but val is "
+                f"{self.val}: set split.folds or split.val to null"
+            )
+        return self
 
 
 class PerClass(Section):

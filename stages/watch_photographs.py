@@ -1,4 +1,4 @@
-"""data/watched/photographs: a link to data.folder, so that DVC sees the photographs change."""
+"""data/watched/{photographs,labels}: links to data.folder and data.labels, so that DVC sees them change."""
 
 from pathlib import Path
 

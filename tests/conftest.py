@@ -183,6 +183,7 @@ def raw_index():
                 "split": split,
                 "sha256": content,
                 "fingerprint": hashlib.sha256(content.encode()).hexdigest()[:36],
+                "group": "",
             }
             for number, (class_name, split, content) in enumerate(rows)
         )

@@ -22,6 +22,7 @@ INVALIDATES = {  # the longest entry that a key begins with is the key's
     "seed": FROM_DOWNLOAD,
     "data.source": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.folder": {"watch_photographs"} | FROM_DOWNLOAD,
+    "data.labels": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.kaggle": FROM_DOWNLOAD,
     "data.demo": FROM_DOWNLOAD,
     "data.skip_unreadable": FROM_DOWNLOAD,

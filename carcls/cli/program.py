@@ -117,6 +117,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "image-size": (int, "N", start.data.image_size, "image side in pixels"),
         "lr": (float, "X", settings.lr, "learning rate"),
         "batch-size": (int, "N", settings.batch_size, "images per training step"),
+        "labels": (str, "FILE", start.data.labels, "table of labels: image, class (or exclude), group"),
+        "folds": (int, "K", start.split.folds, "test all images by K-fold cross-validation"),
         "val": (float, "X", start.split.val, "share of the training images used for validation only"),
         "keep": (str, "last|best", settings.keep, "epoch to keep; best needs --val"),
         "tta": (str, "flip|none", settings.tta, "flip: average over an image and its mirror image"),

@@ -31,9 +31,12 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"\nstopped; `carcls train --resume {name}` continues", file=sys.stderr)
         raise
     metrics = files.read_metrics(folder)
+    where = "in cross-validation"
+    if "fgsm_f1" in metrics:
+        where = f"on the test set, F1 {metrics['fgsm_f1']:.4f} under attack"
     print(
         f"{folder / files.MODEL}: F1 {metrics['test_f1']:.4f} and accuracy {metrics['test_accuracy']:.4f} "
-        f"on the test set, F1 {metrics['fgsm_f1']:.4f} under attack\nreport: {folder / files.REPORT}"
+        f"{where}\nreport: {folder / files.REPORT}"
     )
 
 

@@ -3,11 +3,13 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from carcls.data.sources import Source
+from carcls.data.labels import EXCLUDE, Labels
+from carcls.data.sources import Photograph, Source
 from carcls.data.sources.filter import LeftOut, summary
 from carcls.errors import InputError
 from carcls.imageset import archive
@@ -15,23 +17,26 @@ from carcls.imageset.images import decode, fingerprint
 
 FIX = "Repair or remove it, or set data.skip_unreadable to true to skip such files."
 
+EXCLUDED, UNLABELLED = "excluded by data.labels", "not in data.labels"
+COLUMNS = ("label", "class", "split", "sha256", "fingerprint", "width", "height", "group")
+
 log = logging.getLogger(__name__)
 
 
-def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
+def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | None = None) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
     The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images), width
-    and height (upright, in pixels), offset and size. Returns and logs the files that the source skipped and,
-    with `skip_unreadable`, damaged photographs. Raises InputError for a damaged photograph otherwise, and for
-    a class without photographs.
+    and height (upright, in pixels), group, offset and size. `decided` changes classes, sets groups and
+    excludes. Returns and logs the files that were left out: by the source, by `decided` and, with
+    `skip_unreadable`, as damaged. Raises InputError for a damaged photograph otherwise, for a class without
+    photographs, and as `decided` does.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
-    columns = ["label", "class", "split", "sha256", "fingerprint", "width", "height"]
-    with archive.create(raw, columns) as writer:
-        for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
+    with archive.create(raw, COLUMNS) as writer:
+        for photograph, sha256, group in _decided(source, decided, left_out):
             try:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
@@ -46,19 +51,40 @@ def collect(source: Source, raw: Path, skip_unreadable: bool) -> list[LeftOut]:
                 photograph.data,
                 label=labels[photograph.class_name],
                 split=photograph.split,
-                sha256=hashlib.sha256(photograph.data).hexdigest(),
+                sha256=sha256,
                 fingerprint=fingerprint(image),
                 width=image.shape[1],
                 height=image.shape[0],
+                group=group,
                 **{"class": photograph.class_name},
             )
-        _check_classes(source.classes, counts)
+        _check(source, counts, decided)
     if left_out:
         log.warning("skipped: %s", summary(left_out))
     return left_out
 
 
-def _check_classes(classes: list[str], counts: Counter[str]) -> None:
-    for class_name in classes:
+def _decided(
+    source: Source, decided: Labels | None, left_out: list[LeftOut]
+) -> Iterator[tuple[Photograph, str, str]]:
+    """Each photograph with its class by `decided`, its SHA-256 and group. Others are added to `left_out`."""
+    for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
+        sha256 = hashlib.sha256(photograph.data).hexdigest()
+        label = decided.find(photograph.name, sha256, source.classes) if decided else None
+        class_name = (label and label.class_name) or photograph.class_name
+        if class_name in ("", EXCLUDE) and decided:
+            left_out.append(LeftOut(EXCLUDED if class_name else UNLABELLED, photograph.name))
+        else:
+            yield photograph._replace(class_name=class_name), sha256, label.group if label else ""
+
+
+def _check(source: Source, counts: Counter[str], decided: Labels | None) -> None:
+    """Raise InputError for a class without photographs, and where `decided` fits none."""
+    if decided:
+        decided.report_unused()
+    for class_name in source.classes:
         if not counts[class_name]:
-            raise InputError(f"The class {class_name!r} has no readable image: repair or remove its folder.")
+            raise InputError(
+                f"The class {class_name!r} has no readable image: repair or remove its folder"
+                f"{f', or change its rows in {decided.path}' if decided else ''}."
+            )

@@ -1,13 +1,12 @@
-"""Duplicates in two splits or under two classes, and near-duplicates (rescaled or recompressed)."""
-
-from itertools import combinations
+"""Duplicates in two splits or under two classes, near-duplicates, and the images that share a split."""
 
 import numpy as np
 import pandas as pd
 
 COLUMNS = ("kind", "name", "class", "split", "other", "other_class", "other_split", "left_out")
-CONTRADICTING, SHARED, NEAR = "under two classes", "in two splits", "near copy"
-NEAR_BITS = 10  # of 144; copies of 3,000 cars at 2/3 of the size and JPEG quality 60 differ in at most 8
+CONTRADICTING, SHARED = "under two classes", "in two splits"
+NEAR, GROUPED = "near copy", "near copy in one split"
+NEAR_BITS = 14  # of 144; docs/data.md#duplicates says which images that finds
 BLOCK = 128  # rows that are compared at a time, to limit memory
 
 
@@ -29,32 +28,56 @@ def shared(rows: pd.DataFrame) -> pd.DataFrame:
     return _table(SHARED, pairs, left_out=True)
 
 
-def near(rows: pd.DataFrame) -> pd.DataFrame:
-    """Near-duplicates: each image with the most similar image of each later split.
+def near_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Columns one, other (labels of the index of `rows`) and bits: all pairs of near-duplicates.
 
-    Their `fingerprint`s differ in at most NEAR_BITS bits, and their bytes differ. `rows` also has the columns
-    sha256 and fingerprint.
+    Their `fingerprint`s differ in at most NEAR_BITS bits, and their bytes (sha256) differ.
     """
-    found: list[tuple[int, int]] = []
-    prints = _packed(rows["fingerprint"])
-    places = {split: np.flatnonzero(rows["split"] == split) for split in ("train", "val", "test")}
-    for one, other in combinations(places, 2):
-        for start in range(0, len(places[one]), BLOCK):
-            block = places[one][start : start + BLOCK]
-            if not len(places[other]):
-                break
-            bits = np.bitwise_count(prints[block, None] ^ prints[places[other]]).sum(2)
-            alike = bits.min(1) <= NEAR_BITS
-            nearest = places[other][bits.argmin(1)]
-            found += zip(block[alike].tolist(), nearest[alike].tolist(), strict=True)
-    pairs = pd.concat(
-        [
-            rows.iloc[[pair[0] for pair in found]].reset_index(drop=True),
-            rows.iloc[[pair[1] for pair in found]].reset_index(drop=True).add_suffix("_other"),
-        ],
-        axis=1,
-    )
-    return _table(NEAR, pairs[pairs["sha256"] != pairs["sha256_other"]], left_out=False)
+    prints, contents = _packed(rows["fingerprint"]), rows["sha256"].to_numpy()
+    found: list[np.ndarray] = []
+    for start in range(0, len(rows), BLOCK):
+        bits = np.bitwise_count(prints[start : start + BLOCK, None] ^ prints[start:]).sum(2, dtype=int)
+        one, other = np.nonzero(np.triu(bits <= NEAR_BITS, 1))
+        found.append(np.stack([one + start, other + start, bits[one, other]], 1))
+    one, other, bits = np.concatenate(found).T
+    pairs = pd.DataFrame({"one": rows.index[one], "other": rows.index[other], "bits": bits})
+    return pairs[contents[one] != contents[other]]
+
+
+def groups(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
+    """A number for each of `rows`, equal for images that must share a split.
+
+    These are images of equal bytes, `pairs` of near-duplicates, images with the same text in the column
+    `group`, and what is linked by several of these.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    places = pd.Series(range(len(rows)), rows.index)
+    one, other = [places[pairs["one"]]], [places[pairs["other"]]]
+    for key, of in (("sha256", rows), ("group", rows[rows["group"] != ""])):
+        one.append(places[of.index])
+        other.append(places[of.index].groupby(of[key]).transform("first"))
+    edges = np.concatenate(one), np.concatenate(other)
+    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(rows), len(rows)))
+    return pd.Series(connected_components(graph, directed=False)[1], rows.index)
+
+
+def near(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Each of `rows` with the most similar image of each later split, and of those before it in its own."""
+    pairs = pairs[pairs["one"].isin(rows.index) & pairs["other"].isin(rows.index)]
+    order = rows["split"].map({"train": 0, "val": 1, "test": 2})
+    first, second = order[pairs["one"]].to_numpy(), order[pairs["other"]].to_numpy()
+    swap = first >= second
+    one, other = np.where(swap, pairs["other"], pairs["one"]), np.where(swap, pairs["one"], pairs["other"])
+    oriented = pd.DataFrame({"one": one, "other": other, "bits": pairs["bits"].to_numpy()})
+    oriented = oriented.sort_values("bits", kind="stable")
+    oriented["split"] = rows["split"].reindex(oriented["other"]).to_numpy()
+    nearest = oriented.drop_duplicates(["one", "split"]).sort_values(["one", "split"], kind="stable")
+    left, right = rows.loc[nearest["one"]], rows.loc[nearest["other"]].add_suffix("_other")
+    found = pd.concat([left.reset_index(drop=True), right.reset_index(drop=True)], axis=1)
+    kinds = np.where(found["split"] == found["split_other"], GROUPED, NEAR)
+    return _table(kinds, found, left_out=False)
 
 
 def _packed(fingerprints: pd.Series) -> np.ndarray:
@@ -63,7 +86,7 @@ def _packed(fingerprints: pd.Series) -> np.ndarray:
     return np.frombuffer(b"".join(digits), np.uint64).reshape(len(digits), -1)
 
 
-def _table(kind: str, pairs: pd.DataFrame, left_out: pd.Series | bool) -> pd.DataFrame:
+def _table(kind: str | np.ndarray, pairs: pd.DataFrame, left_out: pd.Series | bool) -> pd.DataFrame:
     named = pairs.rename(
         columns={"name_other": "other", "class_other": "other_class", "split_other": "other_split"}
     )

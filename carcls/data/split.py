@@ -1,10 +1,12 @@
 """Assign photographs to train, val and test."""
 
 import logging
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from carcls.base.seeds import generator
+from carcls.base.seeds import derive, generator
 from carcls.data import copies
 from carcls.errors import InputError
 from carcls.params import Split
@@ -21,10 +23,13 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
     A test or val set that the source has is kept. Where it has none, `settings.test` of each class become
     test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1); where that
     is None, there is no val set, and a source's own trains. Which ones
-    depends on the seed, the class and its photographs alone; equal photographs of a class stay together.
+    depends on the seed, the class and its photographs alone. Photographs of a group (`copies.groups`) stay
+    together: equal ones, with `settings.group_near_duplicates` also near-duplicates, and those with the same
+    text in the column `group` of `raw`.
 
     The second table, with the columns `copies.COLUMNS`, lists all duplicates. A duplicate in two splits is
-    removed from training, one under two classes from train and val. Near-duplicates are only listed.
+    removed from training, one under two classes from train and val. Near-duplicates are only listed: they
+    are in two splits where the source or a class of one group puts them there.
     Raises InputError for a class that is too small to split, for a missing test set if `settings.test` is
     None, for a class whose training photographs all are duplicates, and for the first duplicate if
     `settings.drop_duplicates` is false.
@@ -33,6 +38,52 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         raise InputError(f"All images have the class {raw['class'].iloc[0]!r}: add images of a second class.")
     contradicting = copies.contradicting(raw)
     rows = _without(raw, contradicting, settings.drop_duplicates)
+    rows, pairs = _grouped(rows, settings.group_near_duplicates)
+    rows = _divided(rows, settings, seed)
+    shared = copies.shared(rows)
+    rows = _without(rows, shared, settings.drop_duplicates)
+    near = copies.near(rows, pairs)
+    apart = (near["kind"] == copies.NEAR).sum()
+    if apart:
+        log.info("%d near-duplicates in different splits are listed in the report", apart)
+    found = [part for part in (contradicting, shared, near) if len(part)]
+    table = pd.concat(found, ignore_index=True) if found else near
+    _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
+    return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
+
+
+def assign_folds(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `assign`, but all photographs train, and the column fold, from 1 to settings.folds, divides them.
+
+    The folds have about equal shares of each class. Raises InputError for data with a test set, and for a
+    class that a fold would have all images of.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if (raw["split"] == "test").any():
+        raise InputError(
+            f"The data has a test set, but split.folds is {settings.folds}: set split.folds to null, or put "
+            "all images of a class into one folder."
+        )
+    contradicting = copies.contradicting(raw)
+    rows = _without(raw, contradicting, settings.drop_duplicates)
+    rows, pairs = _grouped(rows.assign(split="train"), settings.group_near_duplicates)
+    least = rows.groupby("class")["together"].nunique()
+    if least.min() < settings.folds:
+        raise InputError(
+            f"The class {least.idxmin()!r} has {least.min()} images without near-duplicates, fewer than "
+            f"split.folds, which is {settings.folds}: add images, lower split.folds or remove the class."
+        )
+    folds = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=derive(seed, "folds") % 2**32)
+    for number, (_, held_out) in enumerate(folds.split(rows, rows["label"], rows["together"]), 1):
+        rows.loc[rows.index[held_out], "fold"] = number
+    rows = rows.astype({"fold": int})
+    table = pd.concat([contradicting, copies.near(rows, pairs)], ignore_index=True)
+    return rows[["name", "label", "class", "split", "fold"]].reset_index(drop=True), table
+
+
+def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
+    """`rows` with the splits of the source, and those that it lacks drawn."""
     training = ["", "val"] if settings.val is None else [""]
     rows = rows.assign(split=rows["split"].replace(training, "train"))
     if not (rows["split"] == "test").any():
@@ -43,32 +94,54 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
         rows = _take(rows, "test", settings.test, seed)
     if settings.val is not None and not (rows["split"] == "val").any():
         rows = _take(rows, "val", settings.val, seed)
-    shared = copies.shared(rows)
-    rows = _without(rows, shared, settings.drop_duplicates)
-    near = copies.near(rows)
-    if len(near):
-        log.info("%d near-duplicates in different splits are listed in the report", len(near))
-    found = [part for part in (contradicting, shared, near) if len(part)]
-    table = pd.concat(found, ignore_index=True) if found else near
-    _check_classes(raw, rows, table, ("train",) if settings.val is None else ("train", "val"))
-    return rows[["name", "label", "class", "split"]].reset_index(drop=True), table
+    return rows
+
+
+def _grouped(rows: pd.DataFrame, near: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`rows` with the column `together`, the number of their group; and the pairs of near-duplicates."""
+    pairs = copies.near_pairs(rows)
+    return rows.assign(together=copies.groups(rows, pairs if near else pairs[:0])), pairs
 
 
 def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFrame:
-    """`rows` with `share` of each class's train photographs moved to `split`: at least one, never all."""
-    train = rows[rows["split"] == "train"]
-    taken = []
-    for class_name, members in train.groupby("class"):
-        contents = members["sha256"].unique()
-        if len(contents) < 2:
+    """`rows` with `share` of each class's train photographs moved to `split`: at least one, never all.
+
+    A group of several classes goes where the first of them puts it.
+    """
+    taken: dict[object, bool] = {}
+    moved = pd.Series(False, rows.index)
+    for class_name, members in rows[rows["split"] == "train"].groupby("class"):
+        units = members["together"]
+        if units.nunique() < 2 <= members["sha256"].nunique():
+            log.warning(
+                "the class %r has only one group of near-duplicates: it is split at random", class_name
+            )
+            units = members["sha256"]
+        sizes = members["sha256"].groupby(units, sort=False).nunique()
+        if len(sizes) < 2:
             raise InputError(
                 f"The class {class_name!r} has too few different images to use some for {split}: "
                 "add images or remove the class."
             )
-        count = min(max(1, round(share * len(contents))), len(contents) - 1)
-        chosen = generator(seed, split, class_name).permutation(contents)[:count]
-        taken.append(members.index[members["sha256"].isin(chosen)])
-    return rows.assign(split=rows["split"].where(~rows.index.isin(pd.Index([]).append(taken)), split))
+        count = min(max(1, round(share * sizes.sum())), sizes.sum() - 1)
+        taken |= _draw(sizes, count, generator(seed, split, class_name), taken)
+        moved[members.index] = units.map(taken).astype(bool)
+    return rows.assign(split=rows["split"].where(~moved, split))
+
+
+def _draw(
+    sizes: pd.Series, count: int, rng: np.random.Generator, taken: Mapping[object, bool]
+) -> dict[object, bool]:
+    """Which groups, of `sizes`, to take for about `count` images: at least one; those in `taken` are set."""
+    drawn = {unit: taken[unit] for unit in sizes.index if unit in taken}
+    left = count - sum(sizes[unit] for unit in drawn if drawn[unit])
+    free = [unit for unit in rng.permutation(sizes.index.to_numpy()) if unit not in drawn]
+    for unit in free:
+        drawn[unit] = bool(sizes[unit] <= left)
+        left -= sizes[unit] * drawn[unit]
+    if free and not any(drawn.values()):
+        drawn[min(free, key=lambda unit: sizes[unit])] = True
+    return drawn
 
 
 def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFrame:

@@ -18,13 +18,19 @@ FOLDER = "data/watched"
 
 
 def watch_photographs(params: Params, root: Path) -> None:
-    """Write data/watched/photographs.txt and beside it the link `photographs`.
+    """Write data/watched/photographs.txt and beside it the links `photographs` and `labels`.
 
-    Raises InputError when data.folder is the source and is not there.
+    Raises InputError when data.folder is the source and is not there. Of a missing table of labels, the stage
+    that reads it tells.
     """
     data, folder = params.data, root / FOLDER
     source = existing(Path(str(data.folder))) if data.source == "folder" else None
-    _link(folder / "photographs.txt", {folder / "photographs": source})
+    labels = Path(data.labels).expanduser() if data.labels else None
+    links = {
+        folder / "photographs": source,
+        folder / "labels": labels if labels and labels.exists() else None,
+    }
+    _link(folder / "photographs.txt", links)
 
 
 def watch_weights(params: Params, root: Path) -> None:

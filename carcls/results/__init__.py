@@ -9,6 +9,8 @@ From the bottom up: a module imports only those before it.
     label_errors   possible label errors among the photographs
     quality        brightness, sharpness and size of the photographs
     limits         calibrated probabilities and the novelty of images
+    folds          cross-validation
+    review         photographs to review, and decisions about them
     train          from photographs to a model and its report
     evaluate       a trained model on labelled photographs that it has not seen
     api            the Python interface

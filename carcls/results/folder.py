@@ -23,6 +23,8 @@ REPORT = "report.html"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
 PHOTOGRAPHS = "photographs.csv"  # name, label, class, split and sha256 of each
+REVIEW = "review.csv"
+LABELS = "labels.csv"  # decisions about photographs, see data/labels.py
 LOG = "train.log"
 WORK = ".work"  # intermediate files, laid out like the project folder; deleted at the end
 LOCK = ".lock"  # held during a training; the system releases it when the process is killed
@@ -37,6 +39,9 @@ KEPT = {  # files of WORK that are kept, and their names
     "plots/test/limits.csv": "predictions.csv",  # the same rows with more columns
     "plots/doubts.csv": "doubts.csv",
     "plots/unusual.csv": "unusual.csv",
+    "data/copies.csv": "copies.csv",
+    "data/review.tar": "review.tar",  # the images of doubts.csv and copies.csv, for the Labels tab
+    "data/review.csv": REVIEW,
     "report/index.html": REPORT,  # last: a results folder with a report is finished
 }
 
@@ -158,7 +163,7 @@ def begun(name: str) -> Path:
 
 def resumable(folder: Path) -> bool:
     """Whether the training in `folder` has finished an epoch, so that it can be resumed."""
-    kept = (f"{CHECKPOINTS}/*.pt", "models/*.safetensors")
+    kept = (f"**/{CHECKPOINTS}/*.pt", "**/models/*.safetensors")  # in ** those of the folds
     return any(path for pattern in kept for path in (folder / WORK).glob(pattern))
 
 

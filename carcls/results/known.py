@@ -23,6 +23,14 @@ def known(model: Path) -> pd.Series:
     return rows.drop_duplicates("sha256").set_index("sha256")["split"]
 
 
+def start_of(params: Params) -> tuple[Path | None, pd.Series]:
+    """The model file that `weights` names, if the training starts from it, and its `known` photographs."""
+    start = params.weights_file(params.model.arch)
+    if start is None or not params.configs[params.model.config].pretrained:
+        return None, pd.Series(dtype=str)
+    return start, known(start)
+
+
 def keep_splits(params: Params, root: Path) -> None:
     """Give each photograph in data/split.csv the split that it had for the model that `weights` names.
 
@@ -30,8 +38,7 @@ def keep_splits(params: Params, root: Path) -> None:
     which has trained then, keeps the splits drawn now. Raises InputError where no test image is left, or a
     class has none to validate on.
     """
-    start = params.weights_file(params.model.arch)
-    before = known(start) if start and params.configs[params.model.config].pretrained else known(root)
+    start, before = start_of(params)
     path = root / "data/split.csv"
     rows = pd.read_csv(path, dtype={"class": str}, keep_default_na=False)
     if params.split.val is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from carcls import params
+from carcls.data import labels
 from carcls.data.sources.filter import summary
 from carcls.data.sources.folder import as_named, existing, find_photographs
 from carcls.data.sources.layout import Placed, lookalikes, merged
@@ -21,6 +22,8 @@ OPTIONS = {  # options of `carcls train`, and their keys in params
     "image_size": "data.image_size",
     "lr": "train.lr",
     "batch_size": "train.batch_size",
+    "labels": "data.labels",
+    "folds": "split.folds",
     "val": "split.val",
     "keep": "train.keep",
     "flip": "train.flip",
@@ -43,9 +46,12 @@ def with_overrides(folder: str, options: Mapping[str, Any], origin: str) -> para
     may be `pretrained`, `frozen_layers` and `adversarial`. Raises InputError, whose message starts with
     `origin`, if these settings are invalid.
     """
-    count(folder)
+    table = str(options.get("data.labels") or "")
+    count(folder, table)
     content = preset().model_dump()
     content["data"] |= {"source": "folder", "folder": str(existing(as_named(folder)))}
+    if table:
+        options = {**options, "data.labels": str(labels.read(as_named(table)).path)}  # absolute, for --resume
     start = content["configs"][content["model"]["config"]]
     start = start | {key: options[key] for key in start.keys() & options.keys()}
     config = _config(**start)
@@ -105,16 +111,21 @@ class Contents(NamedTuple):
         return others - val, val, test
 
 
-def count(folder: str) -> Contents:
+def count(folder: str, table: str = "") -> Contents:
     """The photographs of `folder`.
 
-    Raises InputError for what would stop a training: anything that `find_photographs` rejects, and a class
-    of one image if there is no test set.
+    `table` is a file for data.labels, or "". Raises InputError for what would stop a training: anything that
+    `find_photographs` or `labels.find_labelled` rejects, and a class of one image if there is no test set.
     """
     if not folder.strip():
         raise InputError("Name a folder with one folder of images per class.")
     try:
-        rows, left_out = find_photographs(as_named(folder))
+        if table.strip():
+            decided = labels.read(as_named(table))
+            rows, left_out, _ = labels.find_labelled(as_named(folder), decided)
+            rows = labels.apply(rows, decided)
+        else:
+            rows, left_out = find_photographs(as_named(folder))
     except InputError as error:
         raise InputError(str(error).removeprefix("data.folder: ")) from None
     classes = Counter(row.class_name for row in rows)

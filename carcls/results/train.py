@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from carcls import params
-from carcls.files import write_bytes, write_json
+from carcls.files import write_bytes, write_csv, write_json
 from carcls.learning.model import read_info
 from carcls.params import Params
 from carcls.pipeline.augment import augment
@@ -20,10 +20,12 @@ from carcls.pipeline.split import split
 from carcls.pipeline.train import train as train_variant
 from carcls.pipeline.weights import weights
 from carcls.results import folder as files
+from carcls.results.folds import split_folds, test_folds, train_folds
 from carcls.results.known import keep_splits
 from carcls.results.label_errors import label_errors
 from carcls.results.limits import limits
 from carcls.results.quality import quality
+from carcls.results.review import write_review
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +57,22 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     """Run the stages from download to train."""
     arch, config = settings.model.arch, settings.model.config
     tell("Reading the photographs")
-    download(settings, work)
-    split(settings, work)
-    keep_splits(settings, work)
+    used = download(settings, work)
+    if used:  # so that the Labels tab adds to them
+        write_csv(folder / files.LABELS, (label.row() for label in used))
+    if settings.split.folds:
+        split_folds(settings, work)
+    else:
+        split(settings, work)
+        keep_splits(settings, work)
     tell("Rescaling and augmenting the images")
     augment(settings, work)
-    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
     if settings.configs[config].pretrained:
         tell("Fetching the pretrained weights")
         weights(settings, work, arch)
+    if settings.split.folds:
+        train_folds(settings, work, tell, bar)
+    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
     tell("Preparing the first epoch")
     train_variant(settings, work, arch, config, history=folder / files.HISTORY, bar=bar, interruptible=True)
 
@@ -71,14 +80,18 @@ def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
 def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], None]) -> None:
     """Run evaluate, fgsm, label errors and report. The report, moved last, marks the training as finished."""
     tell("Testing the model")
-    evaluate(settings, work)
-    tell("Attacking the model")
-    fgsm(settings, work)
+    if settings.split.folds:  # no image is left to attack the model on
+        test_folds(settings, work)
+    else:
+        evaluate(settings, work)
+        tell("Attacking the model")
+        fgsm(settings, work)
     if settings.configs[settings.model.config].pretrained:
         tell("Looking for label errors")
         label_errors(settings, work)
     tell("Measuring the photographs")
     quality(settings, work)
+    write_review(work)
     tell("Writing the report")
     history = work / f"plots/history/{settings.variant}.csv"
     write_bytes(history, (folder / files.HISTORY).read_bytes())
@@ -86,7 +99,8 @@ def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], Non
     parts = [f"metrics/train/{settings.variant}.json", "metrics/test.json", "metrics/fgsm.json"]
     metrics: dict[str, float] = {}
     for part in parts:
-        metrics |= json.loads((work / part).read_text())
+        if (work / part).exists():
+            metrics |= json.loads((work / part).read_text())
     write_json(folder / files.METRICS, metrics)
     files.keep(work, folder)
     log.info("%s", folder / files.REPORT)

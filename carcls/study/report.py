@@ -54,7 +54,7 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
         configs={key: _describe(config, params.weights) for key, config in params.configs.items()},
         source=_source(params),
         versions=_versions(),
-        data=_data(run),
+        data=_data(run, params.split.folds),
         left_out=summary(run.csv("data/left_out.csv").itertuples(index=False, name=None)),
         copies=_copies(run) if trained else [],
         **_pictures(run, parts),
@@ -211,14 +211,19 @@ def _versions() -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _data(run: Run) -> pd.DataFrame:
-    """Photographs (SPLIT) and images after augmentation (SPLIT_images) of each class, in order of label."""
+def _data(run: Run, folds: int | None) -> pd.DataFrame:
+    """Photographs (SPLIT) and images after augmentation (SPLIT_images) of each class, in order of label.
+
+    With `folds`, all that train are tested too.
+    """
     photographs = run.csv("data/split.csv")
     names = photographs.drop_duplicates("label").sort_values("label")["class"]
     counts = pd.DataFrame(index=names)
     for split in SPLITS:
         counts[split] = photographs[photographs["split"] == split]["class"].value_counts()
         counts[f"{split}_images"] = run.index(split)["class"].value_counts()
+    if folds:
+        counts["test"] = counts["train"]
     return counts.fillna(0).astype(int)
 
 

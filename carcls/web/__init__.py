@@ -13,6 +13,7 @@ From the bottom up: a module imports only those before it.
     train_tab        settings and progress of a training
     predict_tab      an image and its most probable classes
     attack_tab       that image under an attack
+    labels_tab       possible label errors and near-duplicates, and decisions about them
     compare_tab      results folders and the variants of the study
     app              the page with its tabs
     server           the server of the page, on this machine only

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from carcls.results.settings import preset
-from carcls.web import attack_tab, compare_tab, predict_tab, train_tab
+from carcls.web import attack_tab, compare_tab, labels_tab, predict_tab, train_tab
 from carcls.web.events import EVENT, QUIET
 from carcls.web.jobs import Jobs
 
@@ -19,6 +19,8 @@ def create_page(jobs: Jobs) -> gr.Blocks:
             model, picture = predict_tab.add_form()
         with gr.Tab("Attack") as attack:
             attack_tab.add_form(attack, model, picture, defaults.fgsm.epsilon, defaults.seed)
+        with gr.Tab("Labels") as labels:
+            labels_tab.add_form(labels)
         with gr.Tab("Compare") as compare:
             study = compare_tab.add_table()
         gr.on([page.load, predict.select], predict_tab.refresh, model, model, **QUIET)

@@ -112,5 +112,10 @@ def pixels(image: np.ndarray, title: str) -> Markup:
     return _piece("pixels", png.tobytes(), title)
 
 
+def beside(images: Sequence[Markup]) -> Markup:
+    """`pixels` side by side."""
+    return _piece("beside", images)
+
+
 def picture(png: bytes, description: str) -> Markup:
     return _piece("picture", png, description)

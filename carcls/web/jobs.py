@@ -24,6 +24,7 @@ class Form:
     """The values of the Train tab. All others are those of the preset for photographs."""
 
     folder: str
+    labels: str
     skip_unreadable: bool
     drop_duplicates: bool
     classes: int | None
@@ -49,12 +50,13 @@ class Form:
 
 def settings(form: Form) -> params.Params:
     """The preset for photographs, updated with `form`. Raises InputError if the settings are invalid."""
-    classes = len(count(form.folder).classes())
+    classes = len(count(form.folder, form.labels).classes())
     if form.classes != classes:
         raise InputError(
             f"The folder has {classes} classes, not {form.classes}: correct the number or the folder."
         )
     options = {
+        "data.labels": form.labels.strip() or None,
         "data.skip_unreadable": form.skip_unreadable,
         "split.drop_duplicates": form.drop_duplicates,
         "model.arch": form.arch,

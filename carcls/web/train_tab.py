@@ -46,7 +46,8 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
             counted = gr.HTML(html.note(EMPTY))
             estimated = gr.HTML()
             with gr.Accordion("More options", open=False):
-                form = [*_left_out(defaults), *_form(defaults), results]
+                labels = gr.Textbox(label="Table of labels: labels.csv (data.labels)", max_lines=1)
+                form = [labels, *_left_out(defaults), *_form(defaults), results]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
                 start = gr.Button("Train", variant="primary", min_width=120)
@@ -72,8 +73,13 @@ def _describe_choice(
 ) -> None:
     """Show in `outputs` what `folder` contains and how long a training with `form` takes, as they change."""
     counted, estimated = outputs
-    classes, *options = form[2:-1]
-    counts: dict[str, Any] = {"fn": _count, "inputs": folder, "outputs": [counted, classes, pick], **EVENT}
+    labels, _, _, classes, *options, _ = form
+    counts: dict[str, Any] = {
+        "fn": _count,
+        "inputs": [folder, labels],
+        "outputs": [counted, classes, pick],
+        **EVENT,
+    }
     estimates: dict[str, Any] = {
         "fn": lambda *values: _estimate(jobs, *values),
         "inputs": [folder, *form],
@@ -81,13 +87,13 @@ def _describe_choice(
         "trigger_mode": "always_last",  # typing starts one at a time
         **QUIET,
     }
-    gr.on([folder.submit, folder.blur], **counts).then(**estimates)
+    gr.on([folder.submit, folder.blur, labels.submit, labels.blur], **counts).then(**estimates)
     pick.input(lambda picked: picked, pick, folder, **EVENT).then(**counts).then(**estimates)
     gr.on([option.change for option in options], **estimates)
 
 
 def _left_out(defaults: params.Params) -> list[gr.Checkbox]:
-    """The checkboxes of `jobs.Form` after `folder`. Their labels contain the keys that messages mention."""
+    """The checkboxes of `jobs.Form` after `labels`. Their labels contain the keys that messages mention."""
     return [
         gr.Checkbox(
             defaults.data.skip_unreadable,
@@ -194,8 +200,8 @@ def _folders(folder: str) -> list[tuple[str, str]]:
     ]
 
 
-def _count(folder: str):
-    """A message about `folder`, its number of classes, and the folders to choose from next."""
+def _count(folder: str, labels: str):
+    """A message about `folder` with the table `labels`, its number of classes, and folders to choose next."""
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
         return html.note(EMPTY), None, pick
@@ -203,7 +209,7 @@ def _count(folder: str):
         files = (name for _, _, names in os.walk(as_named(meant(folder)).expanduser()) for name in names)
         if next(islice(files, MAX_FILES, None), None):
             return html.note(f"{folder} has over {MAX_FILES:,} files: choose a folder in it."), None, pick
-        found = count(meant(folder))
+        found = count(meant(folder), meant(labels))
     except InputError as error:
         return html.problem(str(error)), None, pick
     images = Counter(row.class_name for row in found.rows)
@@ -226,7 +232,7 @@ def _estimate(jobs: Jobs, folder: str, *others) -> str:
     form = Form(meant(folder), *others)
     try:
         with inference_lock:
-            seconds = estimate.seconds(settings(form), count(form.folder))
+            seconds = estimate.seconds(settings(form), count(form.folder, form.labels))
     except InputError:
         return ""
     return html.note(f"Training takes about {_rounded(seconds)} on this machine.")
@@ -238,8 +244,8 @@ def _rounded(seconds: float) -> str:
 
 
 def _start(jobs: Jobs, *values) -> tuple[str, str]:
-    folder, *others = values
-    form = Form(meant(folder), *others)
+    folder, labels, *others = values
+    form = Form(meant(folder), meant(labels), *others)
     try:
         jobs.start(form)
     except InputError as error:

@@ -5,10 +5,11 @@ import pytest
 
 from carcls.data import copies
 from carcls.data.split import assign as assign_all
+from carcls.data.split import assign_folds
 from carcls.errors import InputError
 from carcls.params import Split
 
-SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=True)
+SETTINGS = Split(val=0.3333, test=0.2, drop_duplicates=True, group_near_duplicates=True, folds=None)
 STRICT = SETTINGS.model_copy(update={"drop_duplicates": False})
 
 
@@ -113,6 +114,70 @@ def test_near_copies_across_splits_are_listed_and_kept(raw_index):
     assert table[["kind", "name", "other", "left_out"]].values.tolist() == [
         [copies.NEAR, "train/a/002.jpg", "test/b/018.jpg", False]
     ]
+
+
+def burst(raw: pd.DataFrame, *places: int) -> None:
+    """Make the images at `places` of `raw` near-duplicates, each of the one before it."""
+    first = int(raw.loc[places[0], "fingerprint"], 16)
+    for number, place in enumerate(places):
+        raw.loc[place, "fingerprint"] = f"{first ^ (1 << 10 * number) - 1:036x}"
+
+
+def splits_of(raw: pd.DataFrame, places: list[int], settings: Split, seed: int) -> set[str]:
+    rows = assign(raw, settings, seed).set_index("name")["split"]
+    return set(rows[raw.loc[places, "name"]])
+
+
+def test_near_duplicates_and_what_links_them_are_in_one_split_unless_that_is_switched_off(raw_index):
+    raw, places = raw_index([*photographs("a", "", 20), *photographs("b", "", 20)]), [3, 7, 11, 15]
+    burst(raw, *places)  # the first and the last differ in 30 bits
+    off = SETTINGS.model_copy(update={"group_near_duplicates": False})
+    seeds = range(12)
+    found = [splits_of(raw, places, SETTINGS, seed) for seed in seeds]
+    assert {len(splits) for splits in found} == {1} and len(set.union(*found)) > 1
+    assert max(len(splits_of(raw, places, off, seed)) for seed in seeds) > 1
+    assert counts(assign(raw, SETTINGS, 1), "a") == {"train": 11, "val": 5, "test": 4}
+    table = assign_all(raw, SETTINGS, 1)[1]
+    assert table["kind"].unique().tolist() == [copies.GROUPED] and len(table) == 3
+
+
+def test_a_group_of_several_classes_is_in_one_split(raw_index):
+    raw, places = raw_index([*photographs("a", "", 20), *photographs("b", "", 20)]), [3, 7, 25, 30, 31]
+    raw.loc[places, "group"] = "video 1"
+    found = [splits_of(raw, places, SETTINGS, seed) for seed in range(12)]
+    assert {len(splits) for splits in found} == {1} and len(set.union(*found)) > 1
+    for class_name in "ab":
+        assert set(counts(assign(raw, SETTINGS, 1), class_name)) == {"train", "val", "test"}
+
+
+def test_a_class_of_one_group_is_split_at_random_with_a_warning(raw_index, caplog):
+    raw = raw_index([*photographs("a", "", 6), *photographs("b", "", 20)])
+    burst(raw, *range(6))
+    assert sum(counts(assign(raw, SETTINGS, 1), "a").values()) == 6
+    assert "the class 'a' has only one group of near-duplicates" in caplog.text
+
+
+def test_folds_keep_groups_together_and_divide_each_class(raw_index):
+    raw, places = raw_index([*photographs("a", "", 20), *photographs("b", "val", 10)]), [3, 7, 11, 15]
+    burst(raw, *places)
+    settings = SETTINGS.model_copy(update={"val": None, "folds": 5})
+    rows, table = assign_folds(raw, settings, 1)
+    assert set(rows["split"]) == {"train"} and len(rows) == 30 and len(table) == 3
+    assert rows.groupby("class")["fold"].nunique().to_list() == [5, 5]
+    assert rows["fold"].value_counts().max() <= 8 and rows["fold"][places].nunique() == 1
+    assert rows.equals(assign_folds(raw, settings, 1)[0]) and not rows.equals(
+        assign_folds(raw, settings, 2)[0]
+    )
+
+
+def test_what_cannot_be_divided_into_folds_is_one_sentence(raw_index):
+    settings = SETTINGS.model_copy(update={"val": None, "folds": 5})
+    few = raw_index([*photographs("a", "", 20), *photographs("b", "", 4)])
+    with pytest.raises(InputError, match="'b' has 4 images .*: add images, lower split.folds"):
+        assign_folds(few, settings, 1)
+    official = raw_index([*photographs("a", "train", 20), *photographs("b", "test", 10)])
+    with pytest.raises(InputError, match="has a test set, but split.folds is 5"):
+        assign_folds(official, settings, 1)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ from carcls.learning.model import (
 )
 from carcls.results import folder as files
 from carcls.results import settings
+from carcls.results.known import known
 from carcls.results.train import train
 from carcls.study.wording import score
 
@@ -91,7 +92,7 @@ def test_a_folder_becomes_a_model_with_its_report():
     assert left == {
         *("model.safetensors", "report.html", "metrics.json", "history.csv", "params.yaml", "train.log"),
         *("photographs.csv", "predictions.csv", "test.tar", "test.csv", "unusual.csv"),
-        *("train.tar", "train.csv", "features.safetensors"),
+        *("train.tar", "train.csv", "features.safetensors", "copies.csv", "review.tar", "review.csv"),
     }
     metrics, used = files.read_metrics(folder), params.load(folder / "params.yaml")
     assert used.train.epochs == 3 and used.model.config == "scratch" and used.data.source == "folder"
@@ -262,6 +263,69 @@ def test_a_model_of_ones_own_goes_on_with_more_photographs_and_classes():
     assert "48 images keep the split that they had" in Path("results/more/train.log").read_text()
     with pytest.raises(SystemExit, match="could test or validate here: add others"):
         main(["train", "shapes", *OPTIONS, *VALIDATED, *start, "--name", "again-validated"])
+
+
+def test_folds_score_all_photographs_by_models_that_did_not_train_on_them(capsys):
+    main(["train", "shapes", *OPTIONS, "--folds", "3", "--epochs", "6", "--name", "folds"])
+    folder = Path("results/folds")
+    photographs, answers = pd.read_csv(folder / "photographs.csv"), pd.read_csv(folder / "predictions.csv")
+    metrics = files.read_metrics(folder)
+    assert set(photographs.split) == {"train"} and photographs.fold.value_counts().to_list() == [16, 16, 16]
+    assert len(answers) == len(photographs) == len(read_index(folder / "test.tar"))
+    assert metrics["test_accuracy"] == (answers.actual == answers.predicted).mean()
+    assert f"accuracy {metrics['test_accuracy']:.4f} in cross-validation" in capsys.readouterr().out
+    log = (folder / "train.log").read_text()
+    assert log.count("32 training and") == 3 and log.count("48 training and") == 1
+    report = (folder / "report.html").read_text()
+    assert "in 3-fold cross-validation over all 48 photographs" in report and 'id="attack"' not in report
+    seen = photographs.drop_duplicates("sha256").set_index("sha256").split
+    assert (known(folder / "model.safetensors") == seen).all()
+    start = ["--pretrained", "--weights", "results/folds/model.safetensors"]
+    with pytest.raises(SystemExit, match="was trained on some of these images, so that no fold could test"):
+        main(["train", "shapes", *OPTIONS, *start, "--folds", "3", "--name", "inflated"])
+    with pytest.raises(
+        SystemExit, match=r"folds is 3, .* but val is 0\.2: set split.folds or split.val to null"
+    ):
+        main(["train", "shapes", *OPTIONS, "--folds", "3", "--val", "0.2"])
+
+
+def test_folds_that_were_killed_go_on_to_the_same_scores():
+    process = start("cut", "--folds", "3", "--epochs", "6")
+    model, end = Path("results/cut/.work/folds/1/models/resnet18-scratch.safetensors"), time.monotonic() + 120
+    while not model.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    main(["train", "--resume", "cut"])
+    for name in ("model.safetensors", "predictions.csv", "metrics.json"):
+        assert Path("results/folds", name).read_bytes() == Path("results/cut", name).read_bytes()
+
+
+def test_a_table_of_labels_trains_and_is_kept_with_the_results(tmp_path):
+    (tmp_path / "flat").mkdir()
+    rows = []
+    for path in sorted(Path("shapes").rglob("*.png")):
+        shutil.copy(path, tmp_path / "flat" / f"{path.parent.name}-{path.name}")
+        rows.append(f"{path.parent.name}-{path.name},{path.parent.name},")
+    rows[:3] = ["bar-00.png,exclude,", "bar-01.png,disc,", "bar-02.png,bar,front"]
+    (tmp_path / "mine.csv").write_text("\n".join(["image,class,group", *rows]))
+    options = [*OPTIONS, "--epochs", "1", "--labels", str(tmp_path / "mine.csv")]
+    main(["train", str(tmp_path / "flat"), *options, "--name", "flat"])
+    photographs = pd.read_csv("results/flat/photographs.csv").set_index("name")["class"]
+    assert photographs.value_counts().to_dict() == {"bar": 14, "disc": 17, "square": 16}
+    assert photographs["bar-01.png"] == "disc"
+    kept = pd.read_csv("results/flat/labels.csv", keep_default_na=False).set_index("image")
+    assert (
+        len(kept) == 48
+        and kept["class"]["bar-00.png"] == "exclude"
+        and kept["group"]["bar-02.png"] == "front"
+    )
+    with pytest.raises(SystemExit, match=r"flat: images of it are not in class folders|contains no images"):
+        main(["train", str(tmp_path / "flat"), *OPTIONS])
+    (tmp_path / "mine.csv").write_text("image,class\nelsewhere.png,bar\n")
+    with pytest.raises(SystemExit, match=r"has no class folders, and .*mine\.csv names no image in it"):
+        main(["train", str(tmp_path / "flat"), *options])
 
 
 def test_the_first_layers_of_ones_own_model_stay_as_they_were_trained():

@@ -31,11 +31,13 @@ pytest.importorskip("gradio", reason="the extra web is not installed")
 from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, load_model, save_model
+from carcls.results import review
 from carcls.web import jobs
 
 STUDY_MODEL = "models/resnet18-scratch.safetensors"
 FORM = jobs.Form(
     folder="shapes",
+    labels="",
     skip_unreadable=False,
     drop_duplicates=True,
     classes=3,
@@ -515,7 +517,7 @@ def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser,
     assert left == {
         *("history.csv", "model.safetensors", "params.yaml", "test.csv", "test.tar", "train.log"),
         *("report.html", "metrics.json", "photographs.csv", "predictions.csv", "unusual.csv"),
-        *("train.tar", "train.csv", "features.safetensors"),
+        *("train.tar", "train.csv", "features.safetensors", "copies.csv", "review.csv", "review.tar"),
     }
     with page.expect_popup() as popup:
         page.get_by_text("Open its report").click()
@@ -617,6 +619,54 @@ def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page,
     page.get_by_label("Model, newest first").click()
     page.get_by_role("option", name=re.compile("^resnet18-scratch · ")).click()
     page.get_by_text("cannot recognise unknown images").wait_for()
+
+
+def test_decisions_about_labels_are_written_and_trained_with(page, project):
+    shutil.copytree("shapes", "doubtful")
+    Path("doubtful/disc/05.png").rename("doubtful/bar/moved.png")
+    with Image.open("doubtful/square/01.png") as image:
+        image.resize((36, 30)).save("doubtful/bar/twin.png")
+    form = replace(FORM, folder="doubtful", pretrained=True, weights=STUDY_MODEL, epochs=1, results="doubted")
+    run = jobs.Jobs().start(form)
+    wait(run, seconds=300)
+    assert run.fault() is None and not Path("results/doubted/labels.csv").exists()
+    before = {path: path.read_bytes() for path in Path("doubtful").rglob("*.png")}
+    [first, *others] = review.suspects(run.folder, review.NEAR)
+    assert first.class_name != first.suggestion  # pairs of two classes come first
+    assert "bar/twin.png" in [suspect.other for suspect in (first, *others)]
+    open_tab(page, "Labels")
+    page.get_by_label(review.NEAR).check()
+    pair = page.get_by_text(f"Class {first.class_name}: looks like {first.other}")
+    pair.wait_for()
+    page.get_by_role("button", name="Exclude").click()
+    page.get_by_text("carcls train FOLDER --labels results/doubted/labels.csv").wait_for()
+    pair.wait_for(state="detached")
+    page.get_by_label("Show reviewed images too").check()
+    page.get_by_text(f"{first.name} is excluded").wait_for()
+    page.get_by_label("Right image").check()
+    page.get_by_label("New class").click()
+    page.get_by_role("option", name="disc").click()
+    page.get_by_role("button", name="Change class").click()
+    page.get_by_label("Left image").and_(page.locator(":checked")).wait_for()
+    made = {first.name: "exclude", first.other: "disc"}
+    assert {label.image: label.class_name for label in review.decisions(run.folder)} == made
+    page.get_by_label("Show reviewed images too").uncheck()
+    page.get_by_label(review.ERRORS).check()
+    errors = (suspect.name for suspect in review.suspects(run.folder, review.ERRORS))
+    kept = next(name for name in errors if name not in made)
+    page.get_by_text(kept).first.wait_for()
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_text("carcls train FOLDER --labels results/doubted/labels.csv").wait_for()
+    made |= {kept: ""}
+    assert {label.image: label.class_name for label in review.decisions(run.folder)} == made
+    assert {path: path.read_bytes() for path in before} == before
+
+    again = jobs.Jobs().start(replace(form, labels="results/doubted/labels.csv", results="corrected"))
+    wait(again, seconds=300)
+    assert again.fault() is None and "1 excluded by data.labels" in again.log()
+    classes = pd.read_csv("results/corrected/photographs.csv").set_index("name")["class"]
+    assert classes[first.other] == "disc" and first.name not in classes
+    assert {label.image for label in review.decisions(again.folder)} == made.keys()
 
 
 def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def open_folder(folder: Path) -> Source:
     """
     rows, left_out = find_photographs(folder)
     classes = sorted({row.class_name for row in rows})
-    return Source(classes, len(rows), _photographs(existing(folder), rows), left_out)
+    return Source(classes, len(rows), read_photographs(folder, rows), left_out)
 
 
 def find_photographs(folder: Path) -> Arranged:
@@ -40,12 +40,17 @@ def find_photographs(folder: Path) -> Arranged:
     file or folder in it cannot be read.
     """
     folder = existing(folder)
-    paths = []
+    return arrange(list_files(folder), lambda path: _read(folder / path), f"data.folder: {folder}")
+
+
+def list_files(folder: Path) -> list[str]:
+    """The paths of all files below `folder`. Raises InputError if one or a folder cannot be read."""
+    folder, paths = existing(folder), []
     for path, error in walk(folder):
         if error:
             raise _unreadable(folder / path, error)
         paths.append(path)
-    return arrange(paths, lambda path: _read(folder / path), f"data.folder: {folder}")
+    return paths
 
 
 def as_named(text: str) -> Path:
@@ -80,7 +85,9 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-def _photographs(folder: Path, rows: list[Placed]) -> Iterator[Photograph]:
+def read_photographs(folder: Path, rows: Iterable[Placed]) -> Iterator[Photograph]:
+    """The photographs of `rows` in `folder`. Raises InputError when one cannot be read."""
+    folder = existing(folder)
     for row in rows:
         yield Photograph(row.name, row.class_name, row.split, _read(folder / row.path))
 

@@ -1,0 +1,203 @@
+"""A table of decisions about photographs: their classes, which to exclude, and which share a split.
+
+A csv file with the columns `class` (a class name, empty: as the folder says, or EXCLUDE), `sha256` or `image`
+or both, and optionally `reason` and `group`. A row with a SHA-256 is about the photographs with these bytes,
+any other about the image of that path in the folder, or of that name in photographs.csv. It also labels a
+folder without class folders.
+"""
+
+import csv
+import logging
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from carcls.data.sources import Source
+from carcls.data.sources.filter import LeftOut, filter_images
+from carcls.data.sources.folder import find_photographs, list_files, read_photographs
+from carcls.data.sources.layout import Placed, canonical_class
+from carcls.errors import InputError
+
+COLUMNS = ("sha256", "image", "class", "reason", "group")
+EXCLUDE = "exclude"
+NAMED = 5  # rows that a log line names
+
+log = logging.getLogger(__name__)
+
+
+class Label(NamedTuple):
+    """A row of the table; `line` is its line in the file."""
+
+    line: int
+    sha256: str
+    image: str
+    class_name: str
+    reason: str = ""
+    group: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the row is about: a photograph's SHA-256, or its path or name."""
+        return self.sha256 or self.image
+
+    def row(self) -> dict[str, str]:
+        """The row as written to a file."""
+        return dict(zip(COLUMNS, self[1:], strict=True))
+
+
+@dataclass
+class Labels:
+    """The rows of the table `path` by what they are about.
+
+    `paths` has the path of each photograph by its name, where that differs. `used` has the rows that matched
+    a photograph, by line, with its name as `image`.
+    """
+
+    path: Path
+    rows: dict[str, Label]
+    paths: dict[str, str] = field(default_factory=dict)
+    used: dict[int, Label] = field(default_factory=dict)
+
+    @property
+    def images(self) -> dict[str, Label]:
+        """The rows that name an image, by its path or name."""
+        return {label.image: label for label in self.rows.values() if label.image}
+
+    def check(self, label: Label, classes: Collection[str]) -> None:
+        """Raise InputError if the class of a row is not one of `classes`."""
+        if EXCLUDE in classes:
+            raise InputError(
+                f"{self.path}: {EXCLUDE!r} also is a class of the photographs: rename its folder."
+            )
+        if label.class_name not in ("", EXCLUDE, *classes):
+            near = get_close_matches(label.class_name, classes, 1)
+            raise InputError(
+                f"{self.path}, line {label.line}: {label.class_name!r} is not a class of the photographs"
+                f"{f' (do you mean {near[0]!r}?)' if near else ''}: correct it, or use the table of these "
+                "photographs."
+            )
+
+    def find(self, name: str, sha256: str, classes: Collection[str]) -> Label | None:
+        """The row about the photograph `name` with these bytes.
+
+        Raises InputError if there are two, or if its class is not one of `classes`.
+        """
+        keys = dict.fromkeys((sha256, name, self.paths.get(name, name)))
+        found = [self.rows[key] for key in keys if key in self.rows]
+        if len(found) > 1:
+            raise InputError(_twice(self.path, found[0], found[1], name))
+        for label in found:
+            self.check(label, classes)
+            self.used.setdefault(label.line, label._replace(image=name))
+            return label
+        return None
+
+    def report_unused(self) -> None:
+        """Log the rows that match no photograph. Raises InputError if no row does."""
+        unused = [label for label in self.rows.values() if label.line not in self.used]
+        if unused and not self.used:
+            raise InputError(
+                f"{self.path}: no row matches a photograph: use the table of these photographs, or none."
+            )
+        if unused:
+            named = [f"line {label.line} ({label.image or label.sha256})" for label in unused[:NAMED]]
+            more = [f"{len(unused) - NAMED} more"] if len(unused) > NAMED else []
+            log.warning(
+                "%s: %d of %d rows match no photograph: %s",
+                self.path, len(unused), len(self.rows), ", ".join(named + more),
+            )  # fmt: skip
+
+
+def read(path: Path) -> Labels:
+    """The table `path`. Raises InputError for a table that cannot be read, naming the line at fault."""
+    path = Path(path).expanduser().absolute()
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = set(reader.fieldnames or ())
+            if "class" not in columns or columns.isdisjoint(("sha256", "image")):
+                raise InputError(
+                    f"{path} has the columns {', '.join(reader.fieldnames or ()) or '(none)'}: "
+                    "it needs class, and sha256 or image."
+                )
+            rows = [_label(path, reader.line_num, row) for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"data.labels: {path} does not exist: correct the path.") from None
+    except OSError as error:
+        raise InputError(f"data.labels: {path} cannot be read ({error.strerror}).") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a csv file in UTF-8 ({error}): save it as one.") from None
+    by_key: dict[str, Label] = {}
+    for label in rows:
+        other = by_key.setdefault(label.key, label)
+        if other is not label:
+            raise InputError(_twice(path, other, label, label.image or label.key))
+    return Labels(path, by_key)
+
+
+def _twice(path: Path, one: Label, other: Label, name: str) -> str:
+    return f"{path}: lines {one.line} and {other.line} are about the same image, {name}: remove one."
+
+
+def _label(path: Path, line: int, row: dict) -> Label:
+    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    values["image"] = _normal(values["image"].replace("\\", "/").removeprefix("./"))
+    label = Label(line, values["sha256"].lower(), values["image"], *list(values.values())[2:])
+    if not label.key:
+        raise InputError(f"{path}, line {line}: sha256 and image are empty: fill in one, or remove the row.")
+    return label._replace(class_name=canonical_class(label.class_name))
+
+
+def open_labelled(folder: Path, labels: Labels) -> Source:
+    """The photographs of `folder` with their classes. Raises InputError as `find_labelled`."""
+    rows, left_out, classes = find_labelled(folder, labels)
+    labels.paths.update((row.name, _normal(row.path)) for row in rows)
+    return Source(classes, len(rows), read_photographs(folder, rows), left_out)
+
+
+def find_labelled(folder: Path, labels: Labels) -> tuple[list[Placed], list[LeftOut], list[str]]:
+    """The photographs in `folder`, the skipped files and the class names. Reads no image.
+
+    A photograph has the class of its folder, and none ("") if all are in one folder. The classes are those of
+    the folders, unless there are none or `labels` names every photograph. Raises InputError like
+    `find_photographs`, for an unknown class, and where no row names a photograph without a class.
+    """
+    photographs, left_out = filter_images(list_files(folder))
+    if len({path.rpartition("/")[0] for path in photographs}) < 2:
+        rows = [Placed(path, _normal(path), "", "") for path in photographs]
+    else:
+        rows, left_out = find_photographs(folder)
+    images, named, classes = labels.images, apply(rows, labels), {row.class_name for row in rows}
+    if classes <= {""} and not named:
+        raise InputError(
+            f"{folder} has no class folders, and {labels.path} names no image in it: add the column image "
+            "with the path of each image in the folder."
+        )
+    if "" in classes or all(_about(row, images) for row in rows):
+        classes = {row.class_name for row in named}
+    for row in rows:
+        if label := _about(row, images):
+            labels.check(label, classes)
+    return rows, left_out, sorted(classes)
+
+
+def apply(rows: Iterable[Placed], labels: Labels) -> list[Placed]:
+    """`rows` with the classes that `labels` gives their paths, without those excluded or without a class."""
+    images, applied = labels.images, []
+    for row in rows:
+        label = _about(row, images)
+        class_name = (label and label.class_name) or row.class_name
+        if class_name not in ("", EXCLUDE):
+            applied.append(row._replace(class_name=class_name))
+    return applied
+
+
+def _about(row: Placed, images: Mapping[str, Label]) -> Label | None:
+    return images.get(_normal(row.path)) or images.get(row.name)
+
+
+def _normal(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
