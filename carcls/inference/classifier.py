@@ -62,8 +62,8 @@ class Classifier:
         """Raise InputError if the novelty of images cannot be measured."""
         if self.info.novelty_threshold is None:
             raise InputError(
-                f"{self.path} cannot recognise unknown images: it has no novelty threshold. Only models of "
-                "`carcls train` have one, from this version on: train it again."
+                f"{self.path} cannot recognise unknown images: it has no novelty threshold. Models of "
+                "`carcls train` have one, except those of earlier versions and of --folds: train it again."
             )
         if self.training is None:
             raise InputError(

@@ -44,8 +44,9 @@ def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> 
         model = work / f"models/{settings.variant}.safetensors"
         if not model.exists():
             _train(settings, folder, work, tell, bar)
-        tell("Calibrating the model")
-        limits(settings, work)
+        if not settings.split.folds:  # then no image is left that the model was not trained on
+            tell("Calibrating the model")
+            limits(settings, work)
         write_bytes(folder / files.MODEL, model.read_bytes())
         info = read_info(folder / files.MODEL)
         validated = "" if info.val_f1 is None else f", validation F1 {info.val_f1:.4f}"
