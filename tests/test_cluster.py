@@ -179,7 +179,7 @@ def test_a_job_array_gives_the_results_of_dvc_repro(study, slurm, tmp_path):
     assert done(folder, "git", "status", "--porcelain") == ""
     assert "resuming after epoch 1" in log(f"train-{train}_4")
     logs = [*(log(f"train-{train}_{task}") for task in range(8)), log(f"finish-{finish}")]
-    assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 4]
+    assert [text.count("Running stage") for text in logs] == [1, 1, 1, 1, 2, 1, 1, 2, 5]
     after = re.findall("Running stage '(.+?)'", logs[-1])
-    assert after == ["evaluate", "fgsm", "robustness", "report"]  # variants comes from DVC's cache
+    assert after == ["evaluate", "fgsm", "corruptions", "robustness", "report"]  # variants: from the cache
     assert not list((folder / ".carcls/checkpoints").iterdir())
