@@ -20,8 +20,8 @@ FOLDER = "data/watched"
 def watch_photographs(params: Params, root: Path) -> None:
     """Write data/watched/photographs.txt and beside it the links `photographs` and `labels`.
 
-    Raises InputError when data.folder is the source and is not there. Of a missing table of labels, the stage
-    that reads it tells.
+    Raises InputError if data.folder is the source and does not exist. The stage that reads the table of
+    labels reports that it is missing.
     """
     data, folder = params.data, root / FOLDER
     source = existing(Path(str(data.folder))) if data.source == "folder" else None

@@ -3,7 +3,7 @@
 import torch
 
 from carcls.evaluation.calibration import FOLDS, cross_fitted, temperature
-from carcls.evaluation.novelty import NEIGHBOURS, TrainingFeatures
+from carcls.evaluation.novelty import TrainingFeatures
 
 
 def drawn(count: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,5 +45,5 @@ def test_novelty_is_the_distance_to_the_fifth_nearest_training_image(tmp_path):
     every = 1 - asked @ features.T
     assert places[:, 0].tolist() == [4, 11]
     assert torch.allclose(every.gather(1, places), distances, atol=1e-3)
-    assert torch.allclose(distances, every.sort(1).values[:, :NEIGHBOURS], atol=1e-3)  # kept in float16
+    assert torch.allclose(distances, every.sort(1).values[:, :5], atol=1e-3)  # kept in float16
     assert TrainingFeatures(features[:2]).nearest(asked)[0].shape == (2, 2)
