@@ -275,13 +275,18 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
         f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    stage = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", program]
+    stage = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
     part = tmp_path / "a" / "b.zip"
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    stage.send_signal(end)
-    stage.communicate()
+    if end == signal.SIGINT:  # as a terminal's Ctrl-C, which reaches both processes
+        os.killpg(stage.pid, end)
+    else:
+        stage.send_signal(end)
+    _, told = stage.communicate()
+    assert told.count(b"Traceback") == (end == signal.SIGINT)  # the parent's alone
     assert 0 < part.stat().st_size < len(server.archives["a/b"])
     assert server.hung_up.wait(10)  # the client ended with its parent
     assert list(open_kaggle("a/b", tmp_path).photographs) == expected()
