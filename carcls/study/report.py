@@ -41,8 +41,6 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
     _check_late_files(run, chosen, parts)
     variants = _variants(params, parts)
     detected = _detected(params, run, parts)
-    robustness = _robustness(params, run, variants) if parts["study"] else []
-    defended = _defended(params, robustness)
     return _environment(run).from_string(TEMPLATE.read_text()).render(
         params=params,
         name=name,
@@ -61,10 +59,7 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
         **(_quality(run) if parts["quality"] else {}),
         **_answers(params, run, parts),
         detected=detected,
-        robustness=robustness,
-        defended=defended,
-        corruptions=_corruptions(run, variants, defended) if parts["study"] else {},
-        calibrated=_calibrated(run, variants) if parts["study"] else [],
+        **_all_variants(params, run, variants, parts["study"]),
         **_figures(run, variants, parts, detected),
     )  # fmt: skip
 
@@ -321,6 +316,20 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
         return {}
     found = {name: run.csv(f"plots/fgsm/{kind.file}") for name, kind in ATTACKS.items()}
     return {name: table for name, table in found.items() if len(table)}
+
+
+def _all_variants(params: Params, run: Run, variants: list[str], study: bool) -> dict:
+    """Every variant on validation images: attacked, corrupted and calibrated."""
+    if not study:
+        return {"robustness": [], "defended": [], "corruptions": {}, "calibrated": []}
+    robustness = _robustness(params, run, variants)
+    defended = _defended(params, robustness)
+    return {
+        "robustness": robustness,
+        "defended": defended,
+        "corruptions": _corruptions(run, variants, defended),
+        "calibrated": _calibrated(run, variants),
+    }
 
 
 def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:

@@ -669,7 +669,7 @@ def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
 
 
 def test_a_class_without_test_images_is_counted_as_zero(tmp_path):
-    root = make_study(tmp_path, SMALL, [])
+    root = make_study(tmp_path, SMALL, ["resnet18-scratch"])
     rows = pd.read_csv(root / "data/split.csv", keep_default_na=False)
     write_csv(root / "data/split.csv", rows[(rows["class"] != "NA") | (rows["split"] != "test")])
     counts = report._data(Run(root))
