@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,7 @@ import sklearn.metrics  # noqa: F401
 import torchvision  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
+MEMORY = 6 << 30  # bytes of each process: a changed loop may allocate without end
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq},
     **{ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
@@ -137,6 +139,7 @@ def run_tests(copy: Path, tests: list[str], limit: float) -> str:
 
 def _pytest(copy: Path, tests: list[str]) -> None:
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.chdir(copy)
     sys.path.insert(0, str(copy))
     # a module of the same size and second would otherwise be taken from the cache

@@ -59,6 +59,12 @@ def test_splits_are_recognised_in_many_spellings(train, val, test):
     assert labels(*folders) == {(split, name) for split in ("train", "val", "test") for name in "AB"}
 
 
+def test_a_split_alone_is_one_and_a_wrapper_named_as_one_is_none():
+    assert labels("train/A", "train/B") == {("train", "A"), ("train", "B")}
+    folders = [f"test_data/{split}/{name}" for split in ("train", "test") for name in "AB"]
+    assert labels(*folders) == {(split, name) for split in ("train", "test") for name in "AB"}
+
+
 @pytest.mark.parametrize("name", ["train_or_test", "sea", "crash", "trained", "contest", "valley", "2017"])
 def test_other_words_are_not_splits(name):
     assert said(name) is None

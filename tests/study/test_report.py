@@ -672,6 +672,6 @@ def test_a_class_without_test_images_is_counted_as_zero(tmp_path):
     root = make_study(tmp_path, SMALL, ["resnet18-scratch"])
     rows = pd.read_csv(root / "data/split.csv", keep_default_na=False)
     write_csv(root / "data/split.csv", rows[(rows["class"] != "NA") | (rows["split"] != "test")])
-    counts = report._data(Run(root))
+    counts = report._data(Run(root), None)
     assert [str(count) for count in counts.loc["NA"]] == ["3", "9", "3", "9", "0", "3"]
     assert list(counts.index) == SMALL
