@@ -142,7 +142,7 @@ def test_the_report_says_what_alone_predicts_the_class_and_lists_unusual_photogr
         report,
     ).groups()
     assert (score_, chance) == ("1.000", "0.500")
-    assert "Figure S13" in report and "4 unusual photographs: 2 wide, 2 large" in report
+    assert "Figure S15" in report and "4 unusual photographs: 2 wide, 2 large" in report
     unusual = pd.read_csv("results/day-and-night/unusual.csv")
     assert set(unusual.photograph) == {"day/3.png", "night/3.png"} and "photograph" in report
 
