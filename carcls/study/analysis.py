@@ -51,7 +51,7 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(answers: pd.DataFrame) -> pd.DataFrame:
-    """Columns coverage, accuracy: a row for each number of answers that are accepted, the surest first.
+    """Columns coverage, accuracy: a row for each number of answers that are accepted, highest confidence first.
 
     coverage is their share of `answers`, accuracy the share of right ones among them.
     """

@@ -338,7 +338,7 @@ def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
     told = {(higher, lower): answer for higher, lower, *_, answer in cells}
     assert told["ResNet-18 pretrained", "ResNet-18 scratch"] == "yes"
     assert told["ResNet-18 pretrained", "ResNet-18 freeze6"] == "no"
-    assert "Of 16 pairs" in page and "Each variant was trained once" not in page
+    assert "With 16 pairs" in page and "Each variant was trained once" not in page
     gaps = np.subtract(scores["resnet18-pretrained"], scores["resnet18-scratch"])
     [row] = [row for row in cells if row[:2] == ["ResNet-18 pretrained", "ResNet-18 scratch"]]
     assert row[2] == f"{gaps.mean():+.3f}"
@@ -407,9 +407,13 @@ def test_the_data_is_counted_before_and_after_augmentation(page):
 
 
 def test_what_was_left_out_and_what_is_there_twice_is_told(page):
-    assert "Files that were left out: 1 .heic" in page and "1 hidden." in page
-    assert "30 images there twice: in two splits; 30 left out of training" in page
-    assert "train/23.jpg" in page and "train/24.jpg" not in page and "The first 24 of data/copies.csv" in page
+    assert "Skipped files: 1 .heic" in page and "1 hidden." in page
+    assert "30 duplicates: in two splits; 30 removed from training" in page
+    assert (
+        "train/23.jpg" in page
+        and "train/24.jpg" not in page
+        and "The first 24 rows of data/copies.csv" in page
+    )
 
 
 def test_sample_pictures_are_the_archives_bytes(page, small):
@@ -446,7 +450,7 @@ def test_the_most_confused_pair_is_shown_with_a_picture_of_each(page):
         "Training image of the class AM <b>General</b>",
         "Training image of the class NA",
     ]
-    assert "Left taken for right: 2 of 3; right for left: 0 of 3." in part
+    assert "Left classified as right: 2 of 3. Right classified as left: 0 of 3." in part
 
 
 def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
@@ -457,7 +461,7 @@ def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
     assert shown == [tuple(f"{value:.3f}" for value in row) for row in expected.itertuples(index=False)]
     answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
     wrong = answers[answers.actual != answers.predicted].sort_values("confidence", ascending=False)
-    sure = re.findall(r"taken for <b>NA</b>, ([\d.]+)", part)
+    sure = re.findall(r"predicted: <b>NA</b>, ([\d.]+)", part)
     assert sure == [f"{value:.2f}" for value in wrong.confidence]
     with archive.ArchiveReader(small / "data/images/test.tar") as reader:
         index = archive.read_index(reader.path).set_index("name")
@@ -475,7 +479,7 @@ def test_intervals_stand_by_f1_and_accuracy(page, small):
 
 
 def test_make_type_and_year_are_scored_where_the_names_have_them(page, stanford_page):
-    assert "No class is named “Make Model Type Year”" in page
+    assert "No class has a name like “Make Model Type Year”" in page
     rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S4"))
     assert {name: re.findall(r"<td>([^<]*)", row) for name, row in rows} == {
         "Make": ["2", "2", "6", "0.7500", "0.6667"],
@@ -651,7 +655,7 @@ def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
         page = report.render(SETTINGS, root, "mine")
         assert "Report of mine" in page and "Figure 4." not in page and "Table S5" not in page
         assert ("Training image of the class" in page) == ('id="training"' in page)
-        said = "photographs 25 are contradicted" in page and "The 24 labels to doubt first" in page
+        said = "photographs 25 are contradicted" in page and "The 24 most suspicious labels" in page
         assert said == ('id="doubts"' in page)
         return re.findall(r'<h2 id="(\w+)"', page)
 
