@@ -365,7 +365,9 @@ def coverage(curve: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.coverage, curve.accuracy, color=COLOURS[0])
-    axes.set(xlim=(0, 1), xlabel="Coverage: share of images answered, highest confidence first", ylabel="Accuracy")
+    axes.set(
+        xlim=(0, 1), xlabel="Coverage: share of images answered, highest confidence first", ylabel="Accuracy"
+    )
     axes.set_ylim(top=1.005)
     return figure
 
