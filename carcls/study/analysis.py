@@ -51,9 +51,9 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(answers: pd.DataFrame) -> pd.DataFrame:
-    """Columns coverage, accuracy: a row for each number of answers that are accepted, highest confidence first.
+    """Columns coverage, accuracy: a row per number of accepted answers, highest confidence first.
 
-    coverage is their share of `answers`, accuracy the share of right ones among them.
+    coverage is their share of `answers`, accuracy the share of correct ones among them.
     """
     ranked = answers.sort_values("confidence", ascending=False, kind="stable")
     accepted = np.arange(1, len(ranked) + 1)
