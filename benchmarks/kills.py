@@ -191,7 +191,9 @@ def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
             how, found = campaign.round(folder, kill_now)
             if found != expected:
                 how = f"DIFFERENT ({how})"
-            outcomes[f"{how}, {'while writing' if writing else 'at a random moment'}"] += 1
+            how = f"{how}, {'while writing' if writing else 'at a random moment'}"
+            print(f"{name}, round {number + 1} of {rounds}: {how}", flush=True)
+            outcomes[how] += 1
             if "DIFFERENT" in how or "NOT" in how:
                 shutil.move(folder, keep / f"{name}-{number}")
             else:

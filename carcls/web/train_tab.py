@@ -46,7 +46,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
             counted = gr.HTML(html.note(EMPTY))
             estimated = gr.HTML()
             with gr.Accordion("More options", open=False):
-                labels = gr.Textbox(label="Table of labels: labels.csv (data.labels)", max_lines=1)
+                labels = gr.Textbox("", label="Table of labels: labels.csv (data.labels)", max_lines=1)
                 form = [labels, *_left_out(defaults), *_form(defaults), results]
         with gr.Column(scale=5, min_width=320):
             with gr.Row():

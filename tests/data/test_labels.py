@@ -65,7 +65,7 @@ def test_rows_change_classes_exclude_and_group_and_other_images_stay(shapes):
     assert rows[rows["group"] != ""]["group"].to_dict() == {"bar/01.png": "front"}
     others = rows.drop("disc/00.png")
     assert (others["class"] == [name.partition("/")[0] for name in others.index]).all() and len(rows) == 11
-    assert count(str(shapes), str(decided.path))[1] == 11
+    assert len(count(str(shapes), str(decided.path)).rows) == 11
 
 
 def test_paths_are_those_in_the_folder_or_the_names_in_photographs_csv(shapes):
@@ -80,7 +80,8 @@ def test_a_flat_folder_has_the_classes_of_the_table(flat, caplog):
     names = sorted(path.name for path in flat.iterdir())[1:]
     rows = [f"{name},{name.partition('-')[0].title()}" for name in names]
     decided = table(flat, "image,class,extra", *(f"{row},1" for row in rows), "none.png,Ring,1")
-    assert count(str(flat), str(decided.path))[:2] == (["Bar", "Disc", "Square"], 11)
+    found = count(str(flat), str(decided.path))
+    assert found.classes() == ["Bar", "Disc", "Square"] and len(found.rows) == 11
     index, left_out = collected(flat, decided)
     assert index["class"].value_counts().to_dict() == {"Bar": 3, "Disc": 4, "Square": 4}
     assert left_out == [(UNLABELLED, "bar-00.png")]

@@ -438,7 +438,9 @@ def test_a_model_starts_with_the_normalisation_that_is_asked_for(data):
         settings = shrunken({("train", "normalise"): name, ("train", "tta"): "flip"}).train
         model = variant.start("resnet18", 12, path, settings, seed=1)
         assert inference_of(model) == expected._replace(tta="flip")
-    with pytest.raises(InputError, match="configs has no nope: it has scratch, pretrained, freeze6, freeze8"):
+    with pytest.raises(
+        InputError, match="configs has no nope: choose one of scratch, pretrained, freeze6, freeze8"
+    ):
         variant.prepare(shrunken(), data.parent, "resnet18", "nope", ON)
 
 

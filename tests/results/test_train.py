@@ -399,8 +399,10 @@ def test_what_is_being_done_is_told_and_the_images_of_an_epoch_are_counted():
         "Reading the photographs",
         "Rescaling and augmenting the images",
         "Preparing the first epoch",
+        "Calibrating the model",
         "Testing the model",
         "Attacking the model",
+        "Measuring the photographs",
         "Writing the report",
     ]
     trained = (pd.read_csv(folder / "photographs.csv").split == "train").sum()

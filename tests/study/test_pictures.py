@@ -105,8 +105,8 @@ def test_confused_pairs_and_doubted_labels_are_pictured(run):
     first, second, *others = pictures.pairs(fresh)
     assert (first["same_make"], second["same_make"], len(others)) == (True, False, pictures.PAIRS - 2)
     assert [(side["support"], grey(side["uri"])[1]) for side in first["sides"]] == [(0, 1), (2, 7)]
-    doubted = pictures.doubts(fresh)
-    assert [grey(row["uri"])[1] for row in doubted] == list(range(pictures.DOUBTS))
+    doubted = pictures.listed(fresh, "plots/doubts.csv")
+    assert [grey(row["uri"])[1] for row in doubted] == list(range(pictures.LISTED))
 
 
 def test_heat_is_blended_over_a_grey_image_the_more_the_hotter():
