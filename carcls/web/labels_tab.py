@@ -37,7 +37,8 @@ def add_form(tab: gr.Tab) -> None:
     with gr.Row():
         folder = gr.Dropdown([], value=None, label="Results folder, newest first", min_width=240)
         take_any_value(folder)  # also a folder that is newer than the page
-        kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review", min_width=240)
+        # interactive once the list is shown: a late first list would replace that of an earlier choice
+        kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review", min_width=240, interactive=False)
     with gr.Row():
         with gr.Column(min_width=320):
             told = gr.HTML(NOTHING)
@@ -58,10 +59,14 @@ def add_form(tab: gr.Tab) -> None:
                 elem_classes="pixels",
                 buttons=[],
             )
-            reviewed = gr.Checkbox(False, label="Show reviewed images too")
+            reviewed = gr.Checkbox(False, label="Show reviewed images too", interactive=False)
     chosen = gr.State(None)
     asked, outputs = [folder, kind, reviewed], [chosen, told, actions, side, new]
-    tab.select(_folders, folder, folder, **QUIET).then(_show, asked, [gallery, saved, *outputs], **QUIET)
+    tab.select(_folders, folder, folder, **QUIET).then(
+        _show, asked, [gallery, saved, *outputs], **QUIET
+    ).then(
+        lambda: (gr.Radio(interactive=True), gr.Checkbox(interactive=True)), outputs=[kind, reviewed], **QUIET
+    )
     latest = QUIET | {"trigger_mode": "always_last"}
     gr.on([folder.input, kind.input, reviewed.input], _show, asked, [gallery, saved, *outputs], **latest)
     gallery.select(_select, asked, outputs, **latest)
