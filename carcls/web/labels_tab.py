@@ -33,11 +33,10 @@ LEFT, RIGHT = "Left image", "Right image"
 
 
 def add_form(tab: gr.Tab) -> None:
-    """Add the tab to the current Blocks."""
+    """Add the tab to the current Blocks. Another list can be chosen once the first one is shown."""
     with gr.Row():
         folder = gr.Dropdown([], value=None, label="Results folder, newest first", min_width=240)
         take_any_value(folder)  # also a folder that is newer than the page
-        # interactive once the list is shown: a late first list would replace that of an earlier choice
         kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review", min_width=240, interactive=False)
     with gr.Row():
         with gr.Column(min_width=320):
