@@ -19,6 +19,7 @@ from carcls.web.names import shown
 
 HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"
+GRACE = 5  # seconds after Ctrl-C in which requests may finish
 # the browser loads everything from this server only, whatever a page or a report contains
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 FONT, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
@@ -33,7 +34,9 @@ def serve(port: int) -> None:
         tempfile.tempdir = os.path.realpath(uploads)
         gradio_private.keep_uploads_in(tempfile.tempdir)
         jobs = Jobs()
-        server = uvicorn.Server(uvicorn.Config(create_server(jobs), log_level="warning"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_server(jobs), log_level="warning", timeout_graceful_shutdown=GRACE)
+        )
         listener = _listen(port)
         print(f"carcls is at http://{HOST}:{listener.getsockname()[1]} (stop it with Ctrl-C)", flush=True)
         try:

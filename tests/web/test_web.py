@@ -113,7 +113,11 @@ def server(project):
             yield re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
         finally:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()  # otherwise, Popen would wait for ever
+                raise
 
 
 # --- What the form refuses.
