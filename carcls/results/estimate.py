@@ -29,9 +29,8 @@ def seconds(settings: params.Params, contents: Contents) -> float:
     """
     step, answer = _per_image(settings, len(contents.classes()))
     trained, val, test = contents.sizes(settings.split)
-    answers = 4 + len(
-        settings.fgsm.sweep
-    )  # evaluate and noise: 1 each; FGSM: 2 for the gradient, then 1 each
+    # evaluate and noise: 1 each; FGSM: 2 for the gradient, then 1 for each epsilon
+    answers = 4 + len(settings.fgsm.sweep)
     return (
         FIXED
         + 2 * len(contents.rows) * _read_time(settings, contents) / cores()  # by download and augment

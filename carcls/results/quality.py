@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from carcls.data.split import SPLITS
 from carcls.evaluation.shortcuts import MEASURES, measure, shortcuts, unusual
 from carcls.files import write_csv
 from carcls.imageset.archive import ArchiveReader, read_index
 from carcls.imageset.images import imdecode
 from carcls.params import Params
-
-SPLITS = ("train", "val", "test")
 
 
 def quality(params: Params, root: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from carcls.data import copies, labels
+from carcls.data.split import SPLITS
 from carcls.errors import InputError
 from carcls.files import write_csv
 from carcls.imageset import archive
@@ -35,7 +36,7 @@ def write_review(root: Path) -> None:
     listed = [*_errors(root / "plots/doubts.csv"), *_near(root / "data/copies.csv")]
     names = {name for suspect in listed for name in (suspect.name, suspect.other)}
     found = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         tar = root / f"data/images/{split}.tar"
         with archive.ArchiveReader(tar) as reader:
             for row in archive.read_index(tar).to_dict("records"):
