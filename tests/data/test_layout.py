@@ -232,6 +232,12 @@ def test_a_word_of_two_alphabets_is_named():
     assert ascii(cyrillic) in message and "different alphabets" in message
 
 
+@pytest.mark.parametrize(("other", "latin"), [("МОСТ", "MOCT"), ("ΜΑΝ", "MAN")])
+def test_cyrillic_and_greek_names_of_a_latin_shape_look_alike(other, latin):
+    [message] = lookalikes([other, latin, "Лада"])
+    assert ascii(other) in message and "look alike" in message
+
+
 def test_folders_that_become_one_class_are_named(caplog):
     composed, decomposed = "Citroe\u0308n", "Citro\u00ebn"
     assert {row.class_name for row in arrange(["Audi/1.jpg", "Audi /2.jpg", "B/1.jpg"])} == {"Audi", "B"}

@@ -17,6 +17,8 @@ from carcls.data.sources.splits import is_filler, said, says_part, split_of
 from carcls.errors import InputError
 from carcls.imageset.images import suffixes
 
+# Cyrillic, then Greek letters whose capitals have the shape of a Latin capital, as str.casefold gives them
+LATIN_SHAPES = str.maketrans("авсенкмортхуіѕј" + "αβεζηικμνορτυχ", "abcehkmoptxyisj" + "abezhikmnoptyx")
 EXPECTED = "photographs are expected in class folders, CLASS/* or train/CLASS/* and test/CLASS/*"
 RENAME = "rename the split folders to train, val and test, and rename classes with such names"
 log = logging.getLogger(__name__)
@@ -251,25 +253,32 @@ def canonical_class(name: str) -> str:
 def lookalikes(classes: Collection[str]) -> list[str]:
     """A message for each group of class names that look alike, and for each name that mixes alphabets.
 
-    Names look alike if they differ only in case, white space, invisible characters, or characters that
-    Unicode calls compatible. A name mixes alphabets if a word has Latin, Cyrillic or Greek letters together.
+    Names look alike if they differ only in case, white space, invisible characters, characters that Unicode
+    calls compatible, or Cyrillic or Greek letters of a Latin shape. A name mixes alphabets if a word has
+    Latin, Cyrillic or Greek letters together.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(classes):
         seen = unicodedata.normalize("NFKC", name).casefold()
+        seen = seen.translate(LATIN_SHAPES)
         key = "".join(letter for letter in seen if letter.isprintable() and not letter.isspace())
         groups.setdefault(key, []).append(name)
     return [
-        f"{_list(map(repr, names))} are different classes, but their names look alike: if they are the same "
-        "class, give their folders one name."
+        f"{_list(map(_shown, names))} are different classes, but their names look alike: if they are the "
+        "same class, give their folders one name."
         for names in groups.values()
         if len(names) > 1
     ] + [
-        f"The class name {name!r} ({name!a}) mixes letters of different alphabets, which may look alike: "
+        f"The class name {_shown(name)} mixes letters of different alphabets, which may look alike: "
         "check that it is what you mean."
         for name in sorted(classes)
         if any(len(_alphabets(word)) > 1 for word in name.split())
     ]
+
+
+def _shown(name: str) -> str:
+    """`name` in quotes, with the codes of its characters if it is not ASCII."""
+    return repr(name) if name.isascii() else f"{name!r} ({name!a})"
 
 
 def _alphabets(word: str) -> set[str]:
