@@ -1,7 +1,7 @@
-"""The class balancing with the nine operations of the paper (section 3).
+"""Class balancing with the nine augmentation operations of the paper (section 3).
 
-The seed, the split, the class and the number in the class determine each copy. So any number of processes
-gives the same bytes, and a new class changes no other class.
+Each copy depends only on the seed, the split, the class and its number in the class. The bytes are therefore
+the same for any number of processes, and a new class does not change the others.
 """
 
 from collections import Counter
@@ -26,11 +26,11 @@ from carcls.imageset import archive, images
 from carcls.imageset.operations import OPERATIONS, ORDERS
 
 COLUMNS = ("label", "class", "source", "operations")
-SMALL = 200_000_000  # pixels: one process writes them in about the time that starting others takes
+SMALL = 200_000_000  # pixels; smaller sets take less time to write than more processes take to start
 
 
 class Operation(NamedTuple):
-    """One operation with its strengths. str() gives its text in the csv, such as `rotate(degrees=-7.31)`."""
+    """One operation with its strengths. str() is its text in the csv, such as `rotate(degrees=-7.31)`."""
 
     name: str
     strengths: dict[str, float | int | str] = {}
@@ -42,7 +42,7 @@ class Operation(NamedTuple):
 
 
 def apply(image: np.ndarray, operation: Operation) -> np.ndarray:
-    """`image` (uint8 RGB, height x width x 3) after `operation`: a new image of the same shape and type."""
+    """Apply `operation` to `image` (uint8 RGB, height x width x 3). Returns a new image of the same shape."""
     return OPERATIONS[operation.name](image, **operation.strengths)
 
 
@@ -60,7 +60,7 @@ class Class(NamedTuple):
 
 
 def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Operation, ...]]:
-    """The copies of the `original`-th image of a class: for each, the operations to apply, in order.
+    """For each copy of the `original`-th image of a class, the operations to apply, in order.
 
     Each round makes one copy per original. Rounds 1 to 9 apply one operation each, so that every original
     gets all nine. Rounds 10 to 18 combine two operations, the next nine three, and so on. Up to round 72,
@@ -68,9 +68,9 @@ def plan(of: Class, original: int, settings: params.Operations) -> list[tuple[Op
     different strengths.
     """
     copies = []
-    for turn, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
-        choices = _choices(of.seed, of.split, of.name, min(1 + turn // 9, 9))
-        names = choices[(turn % 9 + original) % len(choices)]  # neighbouring originals differ
+    for round_, number in enumerate(range(original, (of.wanted or 0) - of.originals, of.originals)):
+        choices = _choices(of.seed, of.split, of.name, min(1 + round_ // 9, 9))
+        names = choices[(round_ % 9 + original) % len(choices)]  # neighbouring originals differ
         rng = generator(of.seed, "augment", of.split, of.name, number)
         copies.append(tuple(draw(name, settings, rng) for name in names))
     return copies
@@ -87,8 +87,8 @@ def _choices(seed: int, split: str, class_name: str, count: int) -> list[tuple[s
 def draw(name: str, settings: params.Operations, rng: np.random.Generator) -> Operation:
     """The operation `name` with strengths drawn uniformly from the ranges of `settings`.
 
-    Strengths that would change no grey level, such as a gamma of 1.001, are drawn again, so that a copy
-    differs from its original. If a range contains only such strengths, it is used as it is.
+    Strengths that do not change any grey level, such as a gamma of 1.001, are drawn again, so that a copy
+    differs from its original. After 20 such draws, the last one is used.
     """
     for _ in range(20):
         strengths = _strengths(name, settings, rng)
@@ -113,7 +113,7 @@ def _changes_a_grey(name: str, strengths: dict) -> bool:
 def _strengths(
     name: str, settings: params.Operations, rng: np.random.Generator
 ) -> dict[str, float | int | str]:
-    """Random strengths, rounded as in the csv, so that the csv describes the operation exactly."""
+    """Random strengths, rounded to the digits of the csv, so that the csv describes the operation exactly."""
 
     def uniform(low: float, high: float) -> float:
         return round(float(rng.uniform(low, high)), 4)
@@ -147,7 +147,7 @@ def _strengths(
 
 
 class Source(NamedTuple):
-    """An original, the `number`-th of its class. The set stores it as `stem`.jpg, followed by its copies."""
+    """An original: image `number` of its class. The set stores it as `stem`.jpg, followed by its copies."""
 
     name: str
     label: int

@@ -23,20 +23,22 @@ COLUMNS = ("label", "class", "split", "sha256", "fingerprint", "width", "height"
 log = logging.getLogger(__name__)
 
 
-def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | None = None) -> list[LeftOut]:
+def collect(source: Source, raw: Path, skip_unreadable: bool, table: Labels | None = None) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
     The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images), width
-    and height (upright, in pixels), group, offset and size. `decided` changes classes, sets groups and
-    excludes. Returns and logs the files that were left out: by the source, by `decided` and, with
-    `skip_unreadable`, as damaged. Raises InputError for a damaged photograph otherwise, for a class without
-    photographs, and as `decided` does.
+    and height (upright, in pixels), group, offset and size. `table` can change the class of a photograph, set
+    its group or exclude it. Returns and logs the skipped files: those that the source skips, those that
+    `table` excludes and, with `skip_unreadable`, damaged photographs.
+
+    Raises InputError for a damaged photograph without `skip_unreadable`, for a class without photographs, and
+    like `Labels.find` and `Labels.report_unused`.
     """
     left_out = list(source.left_out)
     labels = {class_name: label for label, class_name in enumerate(source.classes)}
     counts: Counter[str] = Counter()
     with archive.create(raw, COLUMNS) as writer:
-        for photograph, sha256, group in _decided(source, decided, left_out):
+        for photograph, sha256, group in _labelled(source, table, left_out):
             try:
                 image = decode(photograph.data, photograph.name)
             except InputError as error:
@@ -58,33 +60,33 @@ def collect(source: Source, raw: Path, skip_unreadable: bool, decided: Labels | 
                 group=group,
                 **{"class": photograph.class_name},
             )
-        _check(source, counts, decided)
+        _check(source, counts, table)
     if left_out:
         log.warning("skipped: %s", summary(left_out))
     return left_out
 
 
-def _decided(
-    source: Source, decided: Labels | None, left_out: list[LeftOut]
+def _labelled(
+    source: Source, table: Labels | None, left_out: list[LeftOut]
 ) -> Iterator[tuple[Photograph, str, str]]:
-    """Each photograph with its class by `decided`, its SHA-256 and group. Others are added to `left_out`."""
+    """Each photograph with its class in `table`, its SHA-256 and group. Excluded ones go to `left_out`."""
     for photograph in tqdm(source.photographs, "photographs", source.total, unit="img", disable=None):
         sha256 = hashlib.sha256(photograph.data).hexdigest()
-        label = decided.find(photograph.name, sha256, source.classes) if decided else None
+        label = table.find(photograph.name, sha256, source.classes) if table else None
         class_name = (label and label.class_name) or photograph.class_name
-        if class_name in ("", EXCLUDE) and decided:
+        if class_name in ("", EXCLUDE) and table:
             left_out.append(LeftOut(EXCLUDED if class_name else UNLABELLED, photograph.name))
         else:
             yield photograph._replace(class_name=class_name), sha256, label.group if label else ""
 
 
-def _check(source: Source, counts: Counter[str], decided: Labels | None) -> None:
-    """Raise InputError for a class without photographs, and where `decided` fits none."""
-    if decided:
-        decided.report_unused()
+def _check(source: Source, counts: Counter[str], table: Labels | None) -> None:
+    """Raise InputError for a class without photographs, and if `table` matches no photograph."""
+    if table:
+        table.report_unused()
     for class_name in source.classes:
         if not counts[class_name]:
             raise InputError(
                 f"The class {class_name!r} has no readable image: repair or remove its folder"
-                f"{f', or change its rows in {decided.path}' if decided else ''}."
+                f"{f', or change its rows in {table.path}' if table else ''}."
             )

@@ -1,17 +1,17 @@
-"""Duplicates in two splits or under two classes, near-duplicates, and the images that share a split."""
+"""Duplicates in two splits or under two classes, near-duplicates, and images that must share a split."""
 
 import numpy as np
 import pandas as pd
 
 COLUMNS = ("kind", "name", "class", "split", "other", "other_class", "other_split", "left_out")
 CONTRADICTING, SHARED = "under two classes", "in two splits"
-NEAR, GROUPED = "near copy", "near copy in one split"
-NEAR_BITS = 14  # of 144; docs/data.md#duplicates says which images that finds
-BLOCK = 128  # rows that are compared at a time, to limit memory
+NEAR, GROUPED = "near-duplicate", "near-duplicate in one split"
+NEAR_BITS = 14  # of 144; docs/data.md#duplicates lists what this threshold finds
+BLOCK = 128  # rows compared at a time, to limit memory
 
 
 def contradicting(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images in `rows` (name, class, split, sha256) of two classes, with the first image of another class."""
+    """Images of `rows` (name, class, split, sha256) with two classes, each with its copy in another class."""
     classes = rows.groupby("sha256")["class"].transform("nunique")
     doubtful = rows[classes > 1]
     pairs = doubtful.merge(doubtful, on="sha256", suffixes=("", "_other"))
@@ -20,7 +20,7 @@ def contradicting(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images of `rows` that also are in another split. Test has priority over val, and val over train."""
+    """Images of `rows` that are also in another split. Test has priority over val, and val over train."""
     order = rows["split"].map({"test": 0, "val": 1, "train": 2})
     first = rows.loc[order.sort_values(kind="stable").index].drop_duplicates("sha256")
     pairs = rows.merge(first, on="sha256", suffixes=("", "_other"))
@@ -47,8 +47,8 @@ def near_pairs(rows: pd.DataFrame) -> pd.DataFrame:
 def groups(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """A number for each of `rows`, equal for images that must share a split.
 
-    These are images of equal bytes, `pairs` of near-duplicates, images with the same text in the column
-    `group`, and what is linked by several of these.
+    Two images must share a split if they have equal bytes, are one of `pairs`, or have the same text in the
+    column `group`. The relation is transitive: if A shares with B and B with C, all three have one number.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -64,7 +64,7 @@ def groups(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def near(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Each of `rows` with the most similar image of each later split, and of those before it in its own."""
+    """For each of `rows`, the most similar image of each later split and of earlier rows of its split."""
     pairs = pairs[pairs["one"].isin(rows.index) & pairs["other"].isin(rows.index)]
     order = rows["split"].map({"train": 0, "val": 1, "test": 2})
     first, second = order[pairs["one"]].to_numpy(), order[pairs["other"]].to_numpy()
@@ -81,7 +81,7 @@ def near(rows: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _packed(fingerprints: pd.Series) -> np.ndarray:
-    """(n, words) of 64 bits each."""
+    """The fingerprints as 64-bit words, (n, words)."""
     digits = [bytes.fromhex(text.zfill(-(-len(text) // 16) * 16)) for text in fingerprints]
     return np.frombuffer(b"".join(digits), np.uint64).reshape(len(digits), -1)
 

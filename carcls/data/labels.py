@@ -1,9 +1,9 @@
-"""A table of decisions about photographs: their classes, which to exclude, and which share a split.
+"""The table of labels: the classes of photographs, which to exclude, and which must share a split.
 
-A csv file with the columns `class` (a class name, empty: as the folder says, or EXCLUDE), `sha256` or `image`
-or both, and optionally `reason` and `group`. A row with a SHA-256 is about the photographs with these bytes,
-any other about the image of that path in the folder, or of that name in photographs.csv. It also labels a
-folder without class folders.
+It is a csv file. The column `class` has a class name, EXCLUDE, or nothing to keep the class of the folder. At
+least one of the columns `sha256` and `image` is required; `reason` and `group` are optional. A row with a
+SHA-256 applies to the photographs with these bytes. Any other row applies to the image with that path in the
+folder, or with that name in photographs.csv. The table can also label a folder without class folders.
 """
 
 import csv
@@ -40,7 +40,7 @@ class Label(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What the row is about: a photograph's SHA-256, or its path or name."""
+        """The photograph of the row: its SHA-256, or its path or name."""
         return self.sha256 or self.image
 
     def row(self) -> dict[str, str]:
@@ -50,10 +50,10 @@ class Label(NamedTuple):
 
 @dataclass
 class Labels:
-    """The rows of the table `path` by what they are about.
+    """The rows of the table `path` by their `key`.
 
-    `paths` has the path of each photograph by its name, where that differs. `used` has the rows that matched
-    a photograph, by line, with its name as `image`.
+    `paths` maps the name of a photograph to its path, if they differ. `used` maps a line to its row, if the
+    row matched a photograph; `image` is then the name of that photograph.
     """
 
     path: Path
@@ -70,25 +70,25 @@ class Labels:
         """Raise InputError if the class of a row is not one of `classes`."""
         if EXCLUDE in classes:
             raise InputError(
-                f"{self.path}: {EXCLUDE!r} also is a class of the photographs: rename its folder."
+                f"{self.path}: {EXCLUDE!r} is also a class of the photographs: rename its folder."
             )
         if label.class_name not in ("", EXCLUDE, *classes):
             near = get_close_matches(label.class_name, classes, 1)
             raise InputError(
                 f"{self.path}, line {label.line}: {label.class_name!r} is not a class of the photographs"
-                f"{f' (do you mean {near[0]!r}?)' if near else ''}: correct it, or use the table of these "
+                f"{f' (did you mean {near[0]!r}?)' if near else ''}: correct it, or use the table of these "
                 "photographs."
             )
 
     def find(self, name: str, sha256: str, classes: Collection[str]) -> Label | None:
-        """The row about the photograph `name` with these bytes.
+        """The row of the photograph `name` with these bytes.
 
-        Raises InputError if there are two, or if its class is not one of `classes`.
+        Raises InputError if two rows match, or if the class of the row is not one of `classes`.
         """
         keys = dict.fromkeys((sha256, name, self.paths.get(name, name)))
         found = [self.rows[key] for key in keys if key in self.rows]
         if len(found) > 1:
-            raise InputError(_twice(self.path, found[0], found[1], name))
+            raise InputError(_same_image(self.path, found[0], found[1], name))
         for label in found:
             self.check(label, classes)
             self.used.setdefault(label.line, label._replace(image=name))
@@ -112,7 +112,7 @@ class Labels:
 
 
 def read(path: Path) -> Labels:
-    """The table `path`. Raises InputError for a table that cannot be read, naming the line at fault."""
+    """Read the table `path`. Raises InputError, which names the invalid line, if it cannot be read."""
     path = Path(path).expanduser().absolute()
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -134,11 +134,11 @@ def read(path: Path) -> Labels:
     for label in rows:
         other = by_key.setdefault(label.key, label)
         if other is not label:
-            raise InputError(_twice(path, other, label, label.image or label.key))
+            raise InputError(_same_image(path, other, label, label.image or label.key))
     return Labels(path, by_key)
 
 
-def _twice(path: Path, one: Label, other: Label, name: str) -> str:
+def _same_image(path: Path, one: Label, other: Label, name: str) -> str:
     return f"{path}: lines {one.line} and {other.line} are about the same image, {name}: remove one."
 
 
@@ -152,7 +152,7 @@ def _label(path: Path, line: int, row: dict) -> Label:
 
 
 def open_labelled(folder: Path, labels: Labels) -> Source:
-    """The photographs of `folder` with their classes. Raises InputError as `find_labelled`."""
+    """The photographs of `folder` with their classes. Raises InputError like `find_labelled`."""
     rows, left_out, classes = find_labelled(folder, labels)
     labels.paths.update((row.name, _normal(row.path)) for row in rows)
     return Source(classes, len(rows), read_photographs(folder, rows), left_out)
@@ -161,9 +161,10 @@ def open_labelled(folder: Path, labels: Labels) -> Source:
 def find_labelled(folder: Path, labels: Labels) -> tuple[list[Placed], list[LeftOut], list[str]]:
     """The photographs in `folder`, the skipped files and the class names. Reads no image.
 
-    A photograph has the class of its folder, and none ("") if all are in one folder. The classes are those of
-    the folders, unless there are none or `labels` names every photograph. Raises InputError like
-    `find_photographs`, for an unknown class, and where no row names a photograph without a class.
+    A photograph has the class of its folder, or no class ("") if all photographs are in one folder. The
+    classes are those of the folders. If there are no class folders, or if `labels` names every photograph,
+    they are those of `labels`. Raises InputError like `find_photographs`, for an unknown class, and if there
+    are no class folders and no row names a photograph.
     """
     photographs, left_out = filter_images(list_files(folder))
     if len({path.rpartition("/")[0] for path in photographs}) < 2:
@@ -176,26 +177,26 @@ def find_labelled(folder: Path, labels: Labels) -> tuple[list[Placed], list[Left
             f"{folder} has no class folders, and {labels.path} names no image in it: add the column image "
             "with the path of each image in the folder."
         )
-    if "" in classes or all(_about(row, images) for row in rows):
+    if "" in classes or all(_label_of(row, images) for row in rows):
         classes = {row.class_name for row in named}
     for row in rows:
-        if label := _about(row, images):
+        if label := _label_of(row, images):
             labels.check(label, classes)
     return rows, left_out, sorted(classes)
 
 
 def apply(rows: Iterable[Placed], labels: Labels) -> list[Placed]:
-    """`rows` with the classes that `labels` gives their paths, without those excluded or without a class."""
+    """`rows` with their classes in `labels`, without those that are excluded or have no class."""
     images, applied = labels.images, []
     for row in rows:
-        label = _about(row, images)
+        label = _label_of(row, images)
         class_name = (label and label.class_name) or row.class_name
         if class_name not in ("", EXCLUDE):
             applied.append(row._replace(class_name=class_name))
     return applied
 
 
-def _about(row: Placed, images: Mapping[str, Label]) -> Label | None:
+def _label_of(row: Placed, images: Mapping[str, Label]) -> Label | None:
     return images.get(_normal(row.path)) or images.get(row.name)
 
 

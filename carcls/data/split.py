@@ -12,26 +12,28 @@ from carcls.errors import InputError
 from carcls.params import Split
 
 SPLITS = ("train", "val", "test")
-NAMED = 5  # duplicates that a log line names
+NAMED = 5  # number of duplicates that a log line names
 
 log = logging.getLogger(__name__)
 
 
 def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Columns name, label, class, split for the photographs of `raw`, the csv of the raw archive, and copies.
+    """Split the photographs of `raw`, the csv of the raw archive. Returns the splits and the duplicates.
 
-    A test or val set that the source has is kept. Where it has none, `settings.test` of each class become
-    test, and `settings.val` of each class's remaining photographs val (paper, section 3: 2 : 1); where that
-    is None, there is no val set, and a source's own trains. Which ones
-    depends on the seed, the class and its photographs alone. Photographs of a group (`copies.groups`) stay
-    together: equal ones, with `settings.group_near_duplicates` also near-duplicates, and those with the same
-    text in the column `group` of `raw`.
+    The first table has the columns name, label, class and split. A test or val set of the source is kept. If
+    there is no test set, the share `settings.test` of each class becomes test. If there is no val set, the
+    share `settings.val` of the remaining photographs of each class becomes val (paper, section 3: 2 : 1). If
+    `settings.val` is None, there is no val set, and the val set of the source becomes train. The draw depends
+    only on the seed, the class and its photographs. Photographs of a group (`copies.groups`) stay together:
+    duplicates, near-duplicates with `settings.group_near_duplicates`, and photographs with the same text in
+    the column `group` of `raw`.
 
-    The second table, with the columns `copies.COLUMNS`, lists all duplicates. A duplicate in two splits is
-    removed from training, one under two classes from train and val. Near-duplicates are only listed: they
-    are in two splits where the source or a class of one group puts them there.
+    The second table has the columns `copies.COLUMNS` and lists all duplicates. A duplicate in two splits is
+    removed from training, one under two classes from train and val. Near-duplicates are only listed. They can
+    be in two splits if the source separates them, or if a class has only one group.
+
     Raises InputError for a class that is too small to split, for a missing test set if `settings.test` is
-    None, for a class whose training photographs all are duplicates, and for the first duplicate if
+    None, for a class in which all training photographs are duplicates, and for the first duplicate if
     `settings.drop_duplicates` is false.
     """
     if raw["class"].nunique() < 2:
@@ -53,10 +55,10 @@ def assign(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame,
 
 
 def assign_folds(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """As `assign`, but all photographs train, and the column fold, from 1 to settings.folds, divides them.
+    """Like `assign`, but for cross-validation: all photographs are train, with the column fold.
 
-    The folds have about equal shares of each class. Raises InputError for data with a test set, and for a
-    class that a fold would have all images of.
+    Folds are numbered from 1 to settings.folds and have about equal shares of each class. Raises InputError
+    for data with a test set, and for a class with fewer groups than folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -83,7 +85,7 @@ def assign_folds(raw: pd.DataFrame, settings: Split, seed: int) -> tuple[pd.Data
 
 
 def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
-    """`rows` with the splits of the source, and those that it lacks drawn."""
+    """`rows` with the splits of the source. Missing splits are drawn at random."""
     training = ["", "val"] if settings.val is None else [""]
     rows = rows.assign(split=rows["split"].replace(training, "train"))
     if not (rows["split"] == "test").any():
@@ -98,7 +100,7 @@ def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
 
 
 def _grouped(rows: pd.DataFrame, near: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`rows` with the column `together`, the number of their group; and the pairs of near-duplicates."""
+    """`rows` with the number of their group in the column `together`, and the pairs of near-duplicates."""
     pairs = copies.near_pairs(rows)
     return rows.assign(together=copies.groups(rows, pairs if near else pairs[:0])), pairs
 
@@ -106,7 +108,7 @@ def _grouped(rows: pd.DataFrame, near: bool) -> tuple[pd.DataFrame, pd.DataFrame
 def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFrame:
     """`rows` with `share` of each class's train photographs moved to `split`: at least one, never all.
 
-    A group of several classes goes where the first of them puts it.
+    A group with several classes goes to the split that the first of these classes draws.
     """
     taken: dict[object, bool] = {}
     moved = pd.Series(False, rows.index)
@@ -132,7 +134,7 @@ def _take(rows: pd.DataFrame, split: str, share: float, seed: int) -> pd.DataFra
 def _draw(
     sizes: pd.Series, count: int, rng: np.random.Generator, taken: Mapping[object, bool]
 ) -> dict[object, bool]:
-    """Which groups, of `sizes`, to take for about `count` images: at least one; those in `taken` are set."""
+    """Which groups of `sizes` to take for about `count` images. At least one is taken; `taken` is fixed."""
     drawn = {unit: taken[unit] for unit in sizes.index if unit in taken}
     left = count - sum(sizes[unit] for unit in drawn if drawn[unit])
     free = [unit for unit in rng.permutation(sizes.index.to_numpy()) if unit not in drawn]
@@ -145,7 +147,7 @@ def _draw(
 
 
 def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFrame:
-    """`rows` without those that `table` leaves out. Logs them or, without `drop`, raises InputError."""
+    """`rows` without those marked left_out in `table`. Logs them or, without `drop`, raises InputError."""
     if table.empty:
         return rows
     first = table.iloc[0]
@@ -168,7 +170,7 @@ def _without(rows: pd.DataFrame, table: pd.DataFrame, drop: bool) -> pd.DataFram
 def _check_classes(
     raw: pd.DataFrame, rows: pd.DataFrame, table: pd.DataFrame, splits: tuple[str, ...]
 ) -> None:
-    """Every class must be in `splits`; a test set may lack some."""
+    """Check that each of `splits` contains every class. The test set may lack some."""
     left_out = table[table["left_out"].astype(bool)]
     for split in splits:
         for class_name in raw["class"].unique():

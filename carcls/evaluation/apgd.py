@@ -28,8 +28,8 @@ def apgd(
 ) -> Tensor:
     """Logits (float32, (n, classes), CPU) of all `images` after APGD-CE and APGD-T.
 
-    APGD-T runs for each of the TARGETS most probable other classes. Each attack skips the images that already
-    are misclassified. So the logits of an image are those of the first attack that succeeds, or of the last.
+    APGD-T runs for each of the TARGETS most probable other classes. Each attack skips the images that are
+    already misclassified. The logits of an image are those of the first attack that succeeds, or of the last.
     """
     model.eval().requires_grad_(False).to(device)
     logits = []
@@ -147,7 +147,7 @@ class _Ascent:
             best_loss=lowest.clone(),
             checked_loss=lowest.clone(),
             halved=torch.ones_like(labels, dtype=torch.bool),
-            gains=torch.full_like(labels, -1),  # the first evaluation is no step
+            gains=torch.full_like(labels, -1),  # the first evaluation is not a step
         )
 
     def evaluate(self, model: nn.Module, loss: Loss) -> Tensor:

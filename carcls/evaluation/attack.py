@@ -1,6 +1,6 @@
-"""The Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5), PGD and noise.
+"""Attacks on image sets: Fast Gradient Sign Method (Goodfellow et al. 2014; paper, section 5), PGD, noise.
 
-All of them change each pixel value in [0, 1] by at most epsilon.
+Each attack changes pixel values, which are in [0, 1], by at most epsilon.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def attack(
 ) -> dict[float, Tensor]:
     """Logits (float32, (n, classes), CPU) of all `images` attacked with each epsilon.
 
-    One forward and backward pass per batch gives the gradient and the logits for epsilon 0. Each other
-    epsilon takes one forward pass.
+    One forward and backward pass per batch computes the gradient and the logits for epsilon 0. Each other
+    epsilon needs one more forward pass.
     """
     model.eval().requires_grad_(False).to(device)
     logits: dict[float, list[Tensor]] = {epsilon: [] for epsilon in epsilons}
@@ -106,7 +106,7 @@ def answers(
     device: torch.device,
     seed: int,
 ) -> dict[str, Tensor]:
-    """Logits of `images` by attack, except FGSM: noise, and PGD and APGD if `settings` gives them steps."""
+    """Logits of `images` by attack: noise, and PGD and APGD if `settings` gives them steps."""
     logits = {"noise": noise(model, images, epsilon, device, seed)}
     if settings.steps:
         logits["pgd"] = pgd(model, images, epsilon, settings, device, seed)
@@ -116,7 +116,7 @@ def answers(
 
 
 def sweep(logits: dict[float, Tensor], labels: Tensor) -> "pd.DataFrame":
-    """Columns epsilon, f1, accuracy, top5, entropy, entropy_std, loss: one row per epsilon of `attack`."""
+    """Columns epsilon, f1, accuracy, top5, entropy, entropy_std, loss: one row per epsilon in `logits`."""
     import pandas as pd
 
     return pd.DataFrame([{"epsilon": epsilon, **scores(parts, labels)} for epsilon, parts in logits.items()])

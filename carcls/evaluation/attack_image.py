@@ -1,4 +1,4 @@
-"""Attack one image and classify the result as it is displayed, for the page and `carcls attack`."""
+"""Attack one image and classify the result after rounding to 8 bits, for the page and `carcls attack`."""
 
 from collections.abc import Sequence
 
@@ -62,7 +62,7 @@ def _move(
         draw(pixels.shape, seed, "pgd").to(pixels.device),
         epsilon=epsilon,
         steps=spec.steps,
-        step_size=2.5 * epsilon / spec.steps,  # can cross the whole range (Madry et al. 2018)
+        step_size=2.5 * epsilon / spec.steps,  # the steps can cross the whole range (Madry et al. 2018)
         targeted=targeted,
     )
     return moved, (moved - pixels).sign()

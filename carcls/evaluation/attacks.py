@@ -13,8 +13,8 @@ class AttackKind:
 
     title: str  # in tables and figures
     file: str  # in plots/fgsm: the predictions on the attacked test images
-    description: str = ""  # on the page; "": it attacks only image sets
-    stops_early: bool = False  # at the first wrong prediction, so that its confidence has no meaning
+    description: str = ""  # on the page; "" if the attack only supports image sets
+    stops_early: bool = False  # stops at the first misclassification, so confidences are not comparable
 
 
 ATTACKS = {
@@ -23,4 +23,4 @@ ATTACKS = {
     "pgd": AttackKind("PGD", "pgd_predictions.csv", "many small steps"),
     "apgd": AttackKind("APGD", "apgd_predictions.csv", stops_early=True),
 }
-ON_ONE_IMAGE = ("fgsm", "pgd", "noise")  # as the command line and the page offer them
+ON_ONE_IMAGE = ("fgsm", "pgd", "noise")  # the choices of the command line and of the page

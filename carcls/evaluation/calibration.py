@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017): probabilities that say how often an answer is right."""
+"""Temperature scaling (Guo et al. 2017), which makes confidence match accuracy."""
 
 import math
 
@@ -14,10 +14,11 @@ LOG_RANGE = (-3.0, 3.0)  # of the temperature
 def temperature(logits: Tensor, labels: Tensor) -> float:
     """The number by which `logits` (n, classes) are divided to minimise the cross-entropy of `labels` (n,).
 
-    The images must not have trained the model. Targets are smoothed by 1 / (n + 2), as in Platt (1999): with
-    few images that are all answered right, the optimum would be 0. 1 without images.
+    The model must not have been trained on these images. Targets are smoothed by 1 / (n + 2), as in Platt
+    (1999): otherwise, the optimum for a few images that are all classified correctly would be 0. Returns 1 if
+    there are no images.
     """
-    from scipy.optimize import minimize_scalar  # a prediction does without
+    from scipy.optimize import minimize_scalar  # imported late, because predictions do not need it
 
     if not len(labels):
         return 1.0
@@ -31,9 +32,9 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def cross_fitted(logits: Tensor, labels: Tensor) -> Tensor:
-    """`logits`, those of each of FOLDS parts divided by the temperature of the other parts.
+    """`logits`, cross-fitted: those of each of FOLDS parts are divided by the temperature of the other parts.
 
-    What is measured on them is not measured on the images that a temperature was fitted on.
+    So no score of these logits uses images on which their temperature was fitted.
     """
     fold = torch.arange(len(labels)) % FOLDS
     fitted = torch.empty_like(logits)
@@ -44,10 +45,10 @@ def cross_fitted(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def calibration_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """images, temperature; ece and loss before temperature scaling, ece_scaled and loss_scaled after it.
+    """Keys images, temperature, ece, loss, ece_scaled and loss_scaled.
 
-    ece is the expected calibration error, loss the cross-entropy. The scaled ones are those of `cross_fitted`
-    logits; `temperature` is fitted on all images.
+    ece is the expected calibration error, loss the cross-entropy. ece_scaled and loss_scaled are the same
+    after temperature scaling, of `cross_fitted` logits. The temperature is fitted on all images.
     """
     scores = {"images": len(labels), "temperature": temperature(logits, labels)}
     for suffix, values in (("", logits), ("_scaled", cross_fitted(logits, labels))):

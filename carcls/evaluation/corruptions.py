@@ -1,7 +1,8 @@
-"""Common corruptions (Hendrycks and Dietterich 2019): what a camera or a file does to an image.
+"""Common corruptions (Hendrycks and Dietterich 2019), such as noise, blur and compression.
 
-Severity 1 is mild and 3 strong. The strengths lie between those of CIFAR-10-C and ImageNet-C, whose images
-have 32 and 224 pixels. Their kinds of noise and of blur are one each here, and rotation is added.
+Severities range from 1 (mild) to 3 (strong). The strengths lie between those of CIFAR-10-C (32 pixels) and
+ImageNet-C (224 pixels). These data sets have several kinds of noise and blur; this module has one of each. It
+adds rotation.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,22 +29,22 @@ SEVERITIES = 3
 
 
 def noise(image: np.ndarray, std: float, rng: np.random.Generator) -> np.ndarray:
-    """`std` of the value range."""
+    """Gaussian noise. `std` is a share of the value range."""
     return operations.gauss_noise(image, std, int(rng.integers(2**32)))
 
 
 def blur(image: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
-    """The mean of a square; `radius` is a share of the image's side."""
+    """Box blur. `radius` is a share of the image side."""
     return operations.blur(image, 2 * ceil(radius * len(image)) + 1)
 
 
 def brightness(image: np.ndarray, increase: float, rng: np.random.Generator) -> np.ndarray:
-    """`increase` of the value range."""
+    """Add `increase`, a share of the value range."""
     return operations.brightness_contrast(image, increase, 0)
 
 
 def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """`factor` times the distance from mid grey."""
+    """Multiply the distance from mid grey by `factor`."""
     return operations.brightness_contrast(image, (1 - factor) / 2, factor - 1)
 
 
@@ -52,14 +53,14 @@ def jpeg(image: np.ndarray, quality: int, rng: np.random.Generator) -> np.ndarra
 
 
 def pixelation(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """`share` of the side in pixels, each enlarged."""
+    """Reduce the image to `share` of its side, then enlarge the pixels."""
     size = len(image)
     small = cv2.resize(image, (round(share * size),) * 2, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (size, size), interpolation=cv2.INTER_NEAREST)
 
 
 def rotation(image: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
-    """To either side by chance."""
+    """Rotate in a random direction."""
     return operations.rotate(image, degrees * rng.choice((-1, 1)))
 
 
@@ -75,7 +76,7 @@ CORRUPTIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[float, ...]]] = { 
 
 
 class Corrupted(ImageSet):
-    """`images` after one of CORRUPTIONS, a third of them at each severity: they take turns.
+    """`images` after one of CORRUPTIONS. Consecutive images have severity 1, 2, 3, 1, ...
 
     `severities` is int64 of shape (n,), from 1 to SEVERITIES.
     """
@@ -83,7 +84,7 @@ class Corrupted(ImageSet):
     def __init__(self, images: ImageSet, name: str, seed: int) -> None:
         self.labels, self.size, self._images = images.labels, images.size, None
         self._originals, self._name, self._seed = images, name, seed
-        # another corruption has another severity, so that a severity meets all images
+        # start each corruption at another severity, so that no image gets the same severity every time
         first = list(CORRUPTIONS).index(name)
         self.severities = 1 + (torch.arange(len(images)) + first) % SEVERITIES
 
@@ -100,9 +101,9 @@ class Corrupted(ImageSet):
 def corruptions(
     model: nn.Module, images: ImageSet, device: torch.device, seed: int, name: object = "The model"
 ) -> "pd.DataFrame":
-    """Columns corruption, severity, images, accuracy: how `model` answers `images` after each corruption.
+    """Columns corruption, severity, images, accuracy: scores of `model` on `images` after each corruption.
 
-    Each image meets every corruption once. Raises InputError as `scores.predict`, which `name` is for.
+    Each corruption is applied to every image once. Raises InputError like `scores.predict`, with `name`.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Possible label errors: labels that a model contradicts which was not trained on them."""
+"""Possible label errors: labels that contradict the prediction of a model that was not trained on them."""
 
 import logging
 import warnings
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDS = 5  # of cross-validation; fewer if no class has so many images
+FOLDS = 5  # of cross-validation; fewer if every class has fewer images
 PENALTY = 0.01  # scikit-learn's C; strong, because features far outnumber the images of a class
 
 
 def features(model: nn.Module, images: ImageSet, device: torch.device) -> np.ndarray:
-    """The input of the classifier of `model` for `images`: float32, (n, channels)."""
+    """The input of the last layer of `model` for `images`: float32, (n, channels)."""
     body = nn.Sequential(*list(model.children())[:-1], nn.Flatten()).eval().to(device)
     loader = batches(images, images.in_turn(BATCH_SIZE), device)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Heat maps of where a model looks, by Grad-CAM (Selvaraju et al. 2017) as captum computes it."""
+"""Heat maps by Grad-CAM (Selvaraju et al. 2017), computed by captum."""
 
 import torch
 from torch import Tensor, nn
@@ -6,8 +6,13 @@ from torch import Tensor, nn
 from carcls.learning.loading import BATCH_SIZE
 from carcls.learning.model import normalise
 
-STRIDES = {"layer4": 32, "layer3": 16, "layer2": 8, "layer1": 4}  # pixels of the image per cell, each way
-CELLS = 4  # a map of fewer cells each way cannot separate parts of a car
+STRIDES = {
+    "layer4": 32,
+    "layer3": 16,
+    "layer2": 8,
+    "layer1": 4,
+}  # pixels of the image per cell, in each direction
+CELLS = 4  # in each direction; a coarser map cannot separate parts of a car
 
 
 def layer(image_size: int) -> str:

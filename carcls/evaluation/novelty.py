@@ -1,6 +1,7 @@
-"""How far an image is from the training images: what a model was not trained for (Sun et al. 2022).
+"""Novelty: the distance of an image to the training images, to recognise unknown images (Sun et al. 2022).
 
-The features of the last layer alone (their paper) recognise other data sets less well: docs/training.md.
+The paper uses only the features of the last layer, which separate other data sets less well:
+docs/training.md.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from carcls.files import write_bytes
 
 NEIGHBOURS = 5  # benchmarks.novelty
-KEPT = 0.95  # share of the held-out images that the threshold keeps
+KEPT = 0.95  # share of the held-out images with a novelty up to the threshold
 
 
 class TrainingFeatures:
@@ -29,11 +30,11 @@ class TrainingFeatures:
         write_bytes(path, save({"features": self._features.half()}))
 
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine distances to the NEIGHBOURS nearest training images, ascending, and the places of these.
+        """Cosine distances to the NEIGHBOURS nearest training images, ascending, and their indices.
 
-        `features` as in the constructor, (m, channels). Both results are (m, NEIGHBOURS), with fewer training
-        images (m, n). The last distance is the novelty of an image: 0 for a copy of the training images,
-        1 for features that have nothing in common with them.
+        `features` as in the constructor, (m, channels). The shape of both results is (m, NEIGHBOURS), or (m, n)
+        with fewer training images. The last distance is the novelty of an image: 0 for a copy of
+        training images, 1 for features that are orthogonal to theirs.
         """
         count = min(NEIGHBOURS, len(self._features))
         similarities, places = (features @ self._features.T).topk(count)

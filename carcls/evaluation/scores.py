@@ -13,7 +13,7 @@ from carcls.errors import InputError
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import infer_with_features
 
-# functions that return a table import pandas, because prediction does without it
+# functions that return a table import pandas themselves, because prediction does not need it
 if TYPE_CHECKING:
     import pandas as pd
 

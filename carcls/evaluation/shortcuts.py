@@ -8,11 +8,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDS = 5  # of cross-validation; smaller classes are left out
+FOLDS = 5  # of cross-validation; classes with fewer photographs are ignored
 MEASURES = ("brightness", "sharpness", "size", "aspect ratio")  # columns of a table of photographs
 DEVIATIONS = 3.3  # standard deviations that chance exceeds in 1 of 2,000 cases (one-sided, normal)
 UNUSUAL = 4  # standard deviations, estimated from the median deviation, from the median of a logarithm ...
-LEAST = 0.2  # ... which count as at least this: photographs of one camera all have one size
+LEAST = 0.2  # ... which is at least this: photographs of one camera can all have the same size
 
 
 def measure(image: np.ndarray) -> tuple[float, float]:
@@ -26,9 +26,8 @@ def shortcuts(photographs: "pd.DataFrame", seed: int) -> "pd.DataFrame":
     """Columns measure, score, chance, bound: a row for each of MEASURES, best score first.
 
     The score is the balanced accuracy of a decision tree of depth 2 on that measure alone, in
-    cross-validation. Guesses that do not depend on the class have the mean `chance`, and rarely exceed
-    `bound`. `photographs` has the columns MEASURES and label. No row where fewer than two classes have FOLDS
-    photographs.
+    cross-validation. Random predictions have the mean score `chance` and rarely exceed `bound`. `photographs`
+    has the columns MEASURES and label. The table is empty if fewer than two classes have FOLDS photographs.
     """
     import pandas as pd
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -54,7 +53,7 @@ def shortcuts(photographs: "pd.DataFrame", seed: int) -> "pd.DataFrame":
 
 
 def unusual(photographs: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows of `photographs` with a measure far from the others', most unusual first.
+    """The rows of `photographs` with a measure far from the median, most unusual first.
 
     Columns kind (dark, blurred, small, large, tall or wide) and deviation, in standard deviations, are added.
     Bright and sharp photographs are not unusual.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-SHOWN = 24  # classes of which an image is shown
+SHOWN = 24  # classes with an image in the report
 WORST = 6  # classes shown for their low F1
-MISREAD = 3  # misclassified images shown of each of them
+MISREAD = 3  # misclassified images shown for each of these classes
 
 
 def spread(classes: Sequence[str]) -> list[str]:

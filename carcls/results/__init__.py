@@ -3,8 +3,8 @@
 From the bottom up: a module imports only those before it.
 
     settings       the preset for photographs with the user's options, as checked params
-    estimate       the time that a training takes on this machine
-    folder         the results folders: their names and what they hold
+    estimate       the duration of a training on this machine
+    folder         the results folders: their names and files
     known          photographs that the starting weights were trained on
     label_errors   possible label errors among the photographs
     quality        brightness, sharpness and size of the photographs
@@ -12,6 +12,6 @@ From the bottom up: a module imports only those before it.
     folds          cross-validation
     review         photographs to review, and decisions about them
     train          from photographs to a model and its report
-    evaluate       a trained model on labelled photographs that it has not seen
+    evaluate       evaluation of a trained model on other labelled photographs
     api            the Python interface
 """

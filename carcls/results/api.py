@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def train(folder: str | Path, name: str | None = None, **options: Any) -> Path:
     """Train a classifier on the class folders in `folder`, as `carcls train`, and return its model file.
 
-    The model file, the report and all else are in results/`name` (default: results/ARCH-NUMBER) of the
-    working directory. `options` are those of the command, such as `epochs=5` or `image_size=96`. Other keys
-    of params.yaml are passed as `**{"train.weight_decay": 0.05}`. Each epoch is a line on standard error.
-    Makes PyTorch deterministic in this process. Raises InputError as the command does.
+    All files are written to results/`name` (default: results/ARCH-NUMBER) in the working directory. `options`
+    are those of the command, such as `epochs=5` or `image_size=96`. Other keys of params.yaml are passed as
+    `**{"train.weight_decay": 0.05}`. Prints a line to standard error for each epoch. Makes PyTorch
+    deterministic in this process. Raises InputError like the command.
     """
     set_up()
     asked = {OPTIONS.get(option, option): value for option, value in options.items()}
@@ -43,7 +43,7 @@ def load(model: str | Path) -> Classifier:
 
 
 def begin(photographs: str, name: str | None, options: Mapping[str, Any], origin: str) -> Path:
-    """Create the results folder of a training. Raises InputError as `with_overrides` and `folder.new`."""
+    """Create the results folder of a training. Raises InputError like `with_overrides` and `folder.new`."""
     settings = with_overrides(photographs, options, origin)
     if name is None:
         return files.begin_free(settings)
@@ -60,18 +60,18 @@ def run(folder: Path) -> None:
 
 @contextmanager
 def logging_to(*handlers: logging.Handler) -> Iterator[None]:
-    """Inside, log messages of carcls go to standard error and to `handlers`."""
+    """A context in which log messages of carcls go to standard error and to `handlers`."""
     library = logging.getLogger("carcls")
-    heard, level = [logging.StreamHandler(), *handlers], library.level
+    targets, level = [logging.StreamHandler(), *handlers], library.level
     library.setLevel(logging.INFO)
     logging.raiseExceptions = False  # no traceback if the log cannot be written
-    for handler in heard:
+    for handler in targets:
         library.addHandler(handler)
     try:
         yield
     finally:
         library.setLevel(level)
-        for handler in heard:
+        for handler in targets:
             library.removeHandler(handler)
             with suppress(OSError):  # a full disk, which the training itself reports
                 handler.close()

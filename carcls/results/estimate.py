@@ -1,4 +1,4 @@
-"""The time that a training takes on this machine, from a few steps and a few photographs of it."""
+"""Estimate the duration of a training on this machine from a few steps and a few photographs."""
 
 from dataclasses import replace
 from time import perf_counter
@@ -18,7 +18,7 @@ from carcls.learning.training import fit
 from carcls.learning.variant import make_recipe, start
 from carcls.results.settings import Contents
 
-SAMPLE = 8  # images and photographs that are timed
+SAMPLE = 8  # number of images and of photographs to time
 FIXED = 10  # seconds to start, to draw the report and to write files
 
 

@@ -1,4 +1,4 @@
-"""Scores and a report of a trained model on labelled photographs that it has not seen."""
+"""Evaluate a trained model on labelled photographs on which it was not trained."""
 
 import logging
 import shutil
@@ -31,25 +31,25 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    path: Path, photographs: Path, folder: Path, options: Mapping[str, Any], tell: Callable[[str], None]
+    path: Path, photographs: Path, folder: Path, options: Mapping[str, Any], notify: Callable[[str], None]
 ) -> dict[str, float]:
     """The scores of the model `path` on the class folders in `photographs`; `options` as in `with_overrides`.
 
-    If the photographs have a test set, only that is used. Images on which the model was trained or selected,
-    according to photographs.csv beside it, are skipped. Writes report.html, metrics.json and predictions.csv
-    to the results folder `folder`. Raises InputError for a class that the model does not have, and like
-    `collect`.
+    If the photographs have a test set, only the test set is used. Images on which the model was trained or
+    selected, according to photographs.csv beside it, are skipped. Writes report.html, metrics.json and
+    predictions.csv to the results folder `folder`. Calls `notify` with a description of each step. Raises InputError for a
+    class that the model does not have, and like `collect`.
     """
     info = read_info(path)
     settings = _settings(photographs, info, options)
     work = folder / files.WORK
     files.make(folder)
     try:
-        tell("Reading the photographs")
+        notify("Reading the photographs")
         download(settings, work)
         _label(settings, path, info, work)
         augment(settings, work)
-        tell("Testing the model")
+        notify("Testing the model")
         model, _ = load_model(path)
         images = ArchiveSet(work / "data/images/test.tar")
         chosen = Chosen(path, model, info, images, resolve_device(settings.train.device))
@@ -109,6 +109,6 @@ def _label(settings: Params, path: Path, info: ModelInfo, work: Path) -> None:
 
 
 def _seen(path: Path, index: pd.DataFrame) -> pd.Series:
-    """Which images of `index` the model `path` was trained or chosen on, by their bytes."""
+    """Which images of `index` were used to train or select the model `path`, by their bytes."""
     before = known(path)
     return index["sha256"].isin(before.index[before != "test"])

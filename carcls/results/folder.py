@@ -32,7 +32,7 @@ KEPT = {  # files of WORK that are kept, and their names
     "data/split.csv": PHOTOGRAPHS,
     "data/images/test.tar": "test.tar",  # the page offers its images as examples
     "data/images/test.csv": "test.csv",
-    "data/images/train.tar": "train.tar",  # ... and as the nearest training images
+    "data/images/train.tar": "train.tar",  # the page shows its images as the nearest training images
     "data/images/train.csv": "train.csv",
     f"data/{FEATURES}": FEATURES,
     "plots/test/predictions.csv": "predictions.csv",
@@ -85,8 +85,8 @@ def make(folder: Path) -> None:
 def begin(folder: Path, settings: Params) -> None:
     """Create the folder of a training with its `settings`.
 
-    Raises InputError if another process has created it. A kill leaves no folder without settings,
-    which would block its name.
+    Raises InputError if another process has created it. The folder is renamed when it is complete, so that a
+    kill cannot leave a folder without settings, which would block its name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
@@ -114,10 +114,11 @@ def begin_free(settings: Params) -> Path:
 
 @contextmanager
 def training(folder: Path) -> Iterator[None]:
-    """Inside, only this process trains in `folder`. Afterwards, WORK is deleted.
+    """A context in which only this process trains in `folder`. WORK is deleted at its end.
 
-    After an error, WORK stays if an epoch has finished, so that the training can be resumed. A memory or disk
-    error then says how. Raises InputError if another process trains in `folder` or the training is finished.
+    After an error, WORK is kept if an epoch has finished, so that the training can be resumed. The message of
+    a memory or disk error contains the command for it. Raises InputError if another process trains in
+    `folder`, or if the training is finished.
     """
     from filelock import FileLock, Timeout  # only a training needs it
 
@@ -154,16 +155,18 @@ def training(folder: Path) -> Iterator[None]:
 
 
 def begun(name: str) -> Path:
-    """The folder of a training that was cut off. Raises InputError where there is none of that `name`."""
+    """The folder of the interrupted training `name`. Raises InputError if it contains no training."""
     folder = RESULTS / name.strip()
     if not (folder / PARAMS).is_file():
-        raise InputError(f"{folder} is no training that could go on: it has no {PARAMS}. Delete it.")
+        raise InputError(
+            f"{folder} cannot be resumed: it has no {PARAMS}. Delete the folder and train again."
+        )
     return folder
 
 
 def resumable(folder: Path) -> bool:
     """Whether the training in `folder` has finished an epoch, so that it can be resumed."""
-    kept = (f"**/{CHECKPOINTS}/*.pt", "**/models/*.safetensors")  # in ** those of the folds
+    kept = (f"**/{CHECKPOINTS}/*.pt", "**/models/*.safetensors")  # ** matches the folders of folds
     return any(path for pattern in kept for path in (folder / WORK).glob(pattern))
 
 
@@ -187,7 +190,7 @@ def reports() -> list[Path]:
 def find(name: str) -> list[Path]:
     """The files called `name` in all results folders; also symlinks whose target is missing."""
     found, seen = [], set()
-    # Path.rglob leaves out symlinks, to files whose target is missing and to folders
+    # Path.rglob skips symlinks to folders and symlinks whose target is missing
     for folder, inside, names in os.walk(RESULTS, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen or Path(folder).name == WORK:

@@ -1,4 +1,4 @@
-"""Cross-validation: a model for each fold, trained on all other photographs and tested on it."""
+"""Cross-validation: for each fold, a model that is trained on the other folds and tested on this one."""
 
 import os
 from collections.abc import Callable
@@ -27,9 +27,9 @@ NEEDED = ("raw.tar", "raw.csv", "weights")  # data of a training that all folds 
 
 
 def split_folds(settings: Params, work: Path) -> None:
-    """Write data/split.csv, in which all photographs train, with their folds, and data/copies.csv.
+    """Write data/split.csv, in which all photographs are train, with their folds, and data/copies.csv.
 
-    Raises InputError as `assign_folds`, and if the starting weights were trained on some of the photographs.
+    Raises InputError like `assign_folds`, and if the starting weights were trained on some photographs.
     """
     raw = read_index(work / "data/raw.tar")
     start, before = start_of(settings)
@@ -41,7 +41,7 @@ def split_folds(settings: Params, work: Path) -> None:
     write_split(work, *assign_folds(raw, settings.split, settings.seed))
 
 
-def train_folds(settings: Params, work: Path, tell: Callable[[str], None], bar: type[tqdm]) -> None:
+def train_folds(settings: Params, work: Path, notify: Callable[[str], None], bar: type[tqdm]) -> None:
     """Train the model of each fold below work/folds, and write data/images/test.* with all photographs.
 
     A model that exists is not trained again.
@@ -53,13 +53,13 @@ def train_folds(settings: Params, work: Path, tell: Callable[[str], None], bar: 
     for fold in sorted(rows["fold"].unique()):
         root = work / f"folds/{fold}"
         if not _model(settings, root).exists():
-            tell(f"Training without fold {fold} of {settings.split.folds}")
+            notify(f"Training without fold {fold} of {settings.split.folds}")
             _images(settings, work, root, rows[rows["fold"] != fold])
             train(settings, root, settings.model.arch, settings.model.config, bar=bar)
 
 
 def test_folds(settings: Params, work: Path) -> None:
-    """Write metrics/test.json and plots/test: each photograph by the model trained without its fold."""
+    """Write metrics/test.json and plots/test. The model trained without a fold predicts its photographs."""
     images = ArchiveSet(work / "data/images/test.tar")
     rows = pd.read_csv(work / "data/split.csv", dtype={"class": str}, keep_default_na=False)
     sources = read_index(work / "data/images/test.tar")["source"]

@@ -1,4 +1,4 @@
-"""Photographs that the starting weights were trained on keep their split, so that scores stay honest."""
+"""Keep the split of photographs on which the starting weights were trained, so that scores are valid."""
 
 import logging
 from pathlib import Path
@@ -14,8 +14,10 @@ log = logging.getLogger(__name__)
 
 
 def known(model: Path) -> pd.Series:
-    """The split by SHA-256 of the photographs that the model file `model` was made with; none where it is of
-    no results folder."""
+    """The splits, by SHA-256, of the photographs with which the model file `model` was trained.
+
+    Empty if the model is not in a results folder.
+    """
     try:
         rows = pd.read_csv(model.with_name(PHOTOGRAPHS), dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -34,9 +36,9 @@ def start_of(params: Params) -> tuple[Path | None, pd.Series]:
 def keep_splits(params: Params, root: Path) -> None:
     """Give each photograph in data/split.csv the split that it had for the model that `weights` names.
 
-    Without a validation set, what validated then trains now. A class left without a training image, none of
-    which has trained then, keeps the splits drawn now. Raises InputError where no test image is left, or a
-    class has none to validate on.
+    Without a validation set, earlier validation images become training images. A class that would have no
+    training image keeps the new splits. Raises InputError if no test image is left, or if there is a
+    validation set and a class has no validation image.
     """
     start, before = start_of(params)
     path = root / "data/split.csv"
@@ -54,7 +56,7 @@ def keep_splits(params: Params, root: Path) -> None:
     validated = (split == "val").groupby(rows["class"]).any()
     if not (split == "test").any() or (params.split.val is not None and not validated.all()):
         raise InputError(
-            f"{start} was trained on all images that could test or validate here: add others, and set "
-            "split.val to null and train.keep to last."
+            f"{start} was trained on all images that could be used for testing or validation: add others, "
+            "and set split.val to null and train.keep to last."
         )
     write_csv(path, rows.assign(split=split))

@@ -17,7 +17,7 @@ from carcls.params import Params
 def label_errors(params: Params, root: Path) -> None:
     """Write plots/doubts.csv: `doubts` of the training and validation photographs, most suspicious first.
 
-    It uses features of the backbone from which the training started, because that has not seen the labels.
+    It uses features of the backbone from which the training started, which was not trained on these labels.
     Columns: split, name (in the archive), photograph, class, answer, given, doubt.
     """
     rows, found = [], []

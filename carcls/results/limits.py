@@ -1,4 +1,4 @@
-"""What the model of a results folder does not know: calibrated probabilities and the novelty of images."""
+"""Calibrate the model of a results folder and measure the novelty of images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,12 @@ from carcls.study.run import LIMITS
 
 
 def limits(params: Params, root: Path) -> None:
-    """Write temperature and novelty threshold to the model file, and the files data/FEATURES and LIMITS.
+    """Write temperature and novelty threshold to the model file. Write the files data/FEATURES and LIMITS.
 
-    Both are fitted on the validation images. If there are none, they are fitted on the test images, and the
-    confidences in LIMITS are cross-fitted. LIMITS has one row per test image. Its columns are those of
-    `scores.predictions`, uncalibrated (the confidence at temperature 1), novelty and nearest (the name of the
-    nearest training image).
+    Both values are fitted on the validation images. Without validation images, they are fitted on the test
+    images, and the confidences in LIMITS are cross-fitted. LIMITS has one row per test image. Its columns
+    are those of `scores.predictions`, uncalibrated (the confidence at temperature 1), novelty and nearest (the
+    name of the nearest training image).
     """
     chosen = load_chosen(params, root)
     set_inference(chosen.model, inference_of(chosen.model)._replace(temperature=1.0))
@@ -55,7 +55,7 @@ def limits(params: Params, root: Path) -> None:
 
 
 def _nearest(training: TrainingFeatures, features: Tensor) -> tuple[Tensor, Tensor]:
-    """`training.nearest` in parts: all similarities at once could fill the memory."""
+    """`training.nearest` in batches, because all similarities at once could exceed the memory."""
     found = [training.nearest(part) for part in features.split(BATCH_SIZE)]
     distances, places = map(torch.cat, zip(*found, strict=True))
     return distances, places

@@ -15,8 +15,8 @@ from carcls.params import Params
 def quality(params: Params, root: Path) -> None:
     """Write plots/measures.csv, plots/shortcuts.csv and plots/unusual.csv.
 
-    Brightness and sharpness are those of the images that the model sees, `size` (square root of the number of
-    pixels) and `aspect ratio` (width by height) those of the photographs.
+    Brightness and sharpness are measured on the input images of the model. `size` (square root of the number
+    of pixels) and `aspect ratio` (width by height) are measured on the photographs.
     """
     raw = read_index(root / "data/raw.tar").set_index("name")
     tables = []

@@ -1,4 +1,4 @@
-"""Photographs to review: possible label errors and near-duplicates, and what was decided about them."""
+"""Photographs to review: possible label errors and near-duplicates, and the decisions about them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ERRORS, NEAR = "Possible label errors", "Near-duplicates"
 class Suspect:
     """A photograph to review, by its name in photographs.csv.
 
-    `other` is its near-duplicate or "", `suggestion` another class for it or its own.
+    `other` is its near-duplicate or "". `suggestion` is the class that it may have instead.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Suspect:
 
 
 def write_review(root: Path) -> None:
-    """Write data/review.tar with its csv: the image of each photograph to review, as the model sees it."""
+    """Write data/review.tar with its csv: the input image of the model for each photograph to review."""
     listed = [*_errors(root / "plots/doubts.csv"), *_near(root / "data/copies.csv")]
     names = {name for suspect in listed for name in (suspect.name, suspect.other)}
     found = {}
@@ -56,20 +56,20 @@ def suspects(folder: Path, kind: str) -> list[Suspect]:
 
 
 def decisions(folder: Path) -> list[labels.Label]:
-    """The rows of labels.csv in `folder`. Raises InputError as `labels.read`."""
+    """The rows of labels.csv in `folder`. Raises InputError like `labels.read`."""
     path = folder / files.LABELS
     return list(labels.read(path).rows.values()) if path.exists() else []
 
 
 def decision(made: Sequence[labels.Label], name: str, sha256: str) -> labels.Label | None:
-    """The row of `made` about a photograph."""
+    """The decision in `made` about a photograph, or None."""
     return next((label for label in made if label.key in (name, sha256)), None)
 
 
 def decide(folder: Path, name: str, class_name: str, reason: str) -> None:
     """Write a decision about the photograph `name` to labels.csv in `folder`, in place of an earlier one.
 
-    `class_name` is a class, labels.EXCLUDE, or "" to keep the photograph as it is.
+    `class_name` is the new class, labels.EXCLUDE, or "" to keep the class of the photograph.
     """
     sha256 = photographs(folder / files.PHOTOGRAPHS)["sha256"][name]
     made = decisions(folder)
@@ -95,15 +95,16 @@ def _errors(csv: Path) -> list[Suspect]:
         return []
     return [
         Suspect(row["photograph"], row["class"], "", row["answer"],
-                f"a model that was not trained on it answers {row['answer']}")
+                f"a model that was not trained on it predicts {row['answer']}")
         for row in _read(csv, "photograph", "answer").head(MOST).to_dict("records")
     ]  # fmt: skip
 
 
 def _near(csv: Path) -> list[Suspect]:
     table = _read(csv, "kind", "other", "other_class")
-    table = table[table["kind"].isin((copies.NEAR, copies.GROUPED))]
-    doubt = 2 * (table["class"] != table["other_class"]) + (table["kind"] == copies.NEAR)
+    kinds = table["kind"].str.replace("near copy", copies.NEAR)  # the name in files of earlier versions
+    table = table[kinds.isin((copies.NEAR, copies.GROUPED))]
+    doubt = 2 * (table["class"] != table["other_class"]) + (kinds[table.index] == copies.NEAR)
     table = table.loc[doubt.sort_values(ascending=False, kind="stable").index]
     return [
         Suspect(row["name"], row["class"], row["other"], row["other_class"], f"looks like {row['other']}")

@@ -1,4 +1,4 @@
-"""The preset for photographs with the user's options, as checked params."""
+"""The preset for photographs, updated with the user's options and checked."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def with_overrides(folder: str, options: Mapping[str, Any], origin: str) -> para
     config = _config(**start)
     content["configs"], content["model"]["config"] = {config: start}, config
     options = {key: value for key, value in options.items() if key not in start}
-    if options.get("train.flip") is False:  # a mirror image says nothing of its image then, in answers either
+    if options.get("train.flip") is False:  # mirrored images are then invalid at prediction too
         options = {"train.tta": "none"} | options
     override(content, options, origin)
     settings = params.check(content, origin)
@@ -82,14 +82,14 @@ def override(content: dict, options: Mapping[str, Any], origin: str) -> None:
 
 
 def _config(pretrained: bool, frozen_layers: int, adversarial: dict | None) -> str:
-    """The name of such a configuration in the study, or a similar name."""
+    """The name of this configuration in the study, or a similar name."""
     frozen = f"freeze{frozen_layers}" if frozen_layers else ""
     parts = ("" if pretrained else "scratch", frozen, "robust" if adversarial else "")
     return "_".join(filter(None, parts)) or "pretrained"
 
 
 class Contents(NamedTuple):
-    """The photographs of a folder, from file names alone, and a summary of skipped files."""
+    """The photographs of a folder, found by their file names, and a summary of skipped files."""
 
     folder: Path
     rows: list[Placed]
@@ -121,9 +121,9 @@ def count(folder: str, table: str = "") -> Contents:
         raise InputError("Name a folder with one folder of images per class.")
     try:
         if table.strip():
-            decided = labels.read(as_named(table))
-            rows, left_out, _ = labels.find_labelled(as_named(folder), decided)
-            rows = labels.apply(rows, decided)
+            decisions = labels.read(as_named(table))
+            rows, left_out, _ = labels.find_labelled(as_named(folder), decisions)
+            rows = labels.apply(rows, decisions)
         else:
             rows, left_out = find_photographs(as_named(folder))
     except InputError as error:
@@ -133,7 +133,7 @@ def count(folder: str, table: str = "") -> Contents:
     for name, images in sorted(classes.items()):
         if images == 1 and not tested:
             raise InputError(
-                f"The class {name!r} has 1 image, and 2 are needed, one of them to test on: add some or "
+                f"The class {name!r} has 1 image, but 2 are needed, one of them for testing: add images or "
                 "remove the class."
             )
     return Contents(existing(as_named(folder)), rows, summary(left_out))

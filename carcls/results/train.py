@@ -1,4 +1,4 @@
-"""Train a model on photographs, and test, attack and report it in its results folder."""
+"""Train a model on photographs, test and attack it, and write its report to its results folder."""
 
 import json
 import logging
@@ -30,70 +30,72 @@ from carcls.results.review import write_review
 log = logging.getLogger(__name__)
 
 
-def train(folder: Path, tell: Callable[[str], None], bar: type[tqdm] = tqdm) -> None:
-    """Train as the params of the results folder `folder` say, and leave in it what `folder` names.
+def train(folder: Path, notify: Callable[[str], None], bar: type[tqdm] = tqdm) -> None:
+    """Train with the params of the results folder `folder`, and write model, scores and report to it.
 
-    `tell` is called with what is being done, `bar` shows the images of an epoch. KeyboardInterrupt during an
-    epoch ends the training and keeps what it learned so far. A call after a kill, or after an error that
-    came when an epoch had ended, continues: the files needed on the way are in folder/WORK until the end.
-    Raises InputError as the stages do.
+    `notify` is called with a description of each step. `bar` shows the progress of an epoch in images. A
+    KeyboardInterrupt during an epoch ends the training, but not the steps after it: they use the epochs
+    finished so far. After a kill, or an error after the first epoch, another call resumes the training:
+    intermediate files stay in folder/WORK until the end. Raises InputError like the stages.
     """
     settings = params.load(folder / files.PARAMS)
     work = folder / files.WORK
     with files.training(folder):
         model = work / f"models/{settings.variant}.safetensors"
         if not model.exists():
-            _train(settings, folder, work, tell, bar)
-        if not settings.split.folds:  # then no image is left that the model was not trained on
-            tell("Calibrating the model")
+            _train(settings, folder, work, notify, bar)
+        if not settings.split.folds:  # with folds, the model is trained on all images
+            notify("Calibrating the model")
             limits(settings, work)
         write_bytes(folder / files.MODEL, model.read_bytes())
         info = read_info(folder / files.MODEL)
         validated = "" if info.val_f1 is None else f", validation F1 {info.val_f1:.4f}"
         log.info("kept epoch %d%s", info.epoch, validated)
-        _judge(settings, folder, work, tell)
+        _evaluate(settings, folder, work, notify)
 
 
-def _train(settings: Params, folder: Path, work: Path, tell: Callable[[str], None], bar: type[tqdm]) -> None:
+def _train(
+    settings: Params, folder: Path, work: Path, notify: Callable[[str], None], bar: type[tqdm]
+) -> None:
     """Run the stages from download to train."""
     arch, config = settings.model.arch, settings.model.config
-    tell("Reading the photographs")
+    notify("Reading the photographs")
     used = download(settings, work)
-    if used:  # so that the Labels tab adds to them
+    if used:  # the Labels tab adds decisions to this file
         write_csv(folder / files.LABELS, (label.row() for label in used))
     if settings.split.folds:
         split_folds(settings, work)
     else:
         split(settings, work)
         keep_splits(settings, work)
-    tell("Rescaling and augmenting the images")
+    notify("Rescaling and augmenting the images")
     augment(settings, work)
     if settings.configs[config].pretrained:
-        tell("Fetching the pretrained weights")
+        notify("Fetching the pretrained weights")
         weights(settings, work, arch)
     if settings.split.folds:
-        train_folds(settings, work, tell, bar)
-    (work / "data/raw.tar").unlink()  # as large as the photographs, and not needed again
-    tell("Preparing the first epoch")
+        train_folds(settings, work, notify, bar)
+    (work / "data/raw.tar").unlink()  # as large as the photographs and no longer needed
+    notify("Preparing the first epoch")
     train_variant(settings, work, arch, config, history=folder / files.HISTORY, bar=bar, interruptible=True)
 
 
-def _judge(settings: Params, folder: Path, work: Path, tell: Callable[[str], None]) -> None:
+def _evaluate(settings: Params, folder: Path, work: Path, notify: Callable[[str], None]) -> None:
     """Run evaluate, fgsm, label errors and report. The report, moved last, marks the training as finished."""
-    tell("Testing the model")
+    notify("Testing the model")
     if settings.split.folds:  # no image is left to attack the model on
         test_folds(settings, work)
     else:
         evaluate(settings, work)
-        tell("Attacking the model")
+        notify("Attacking the model")
         fgsm(settings, work)
     if settings.configs[settings.model.config].pretrained:
-        tell("Looking for label errors")
+        notify("Looking for label errors")
         label_errors(settings, work)
-    tell("Measuring the photographs")
+    notify("Measuring the photographs")
     quality(settings, work)
     write_review(work)
-    tell("Writing the report")
+    notify("Writing the report")
     history = work / f"plots/history/{settings.variant}.csv"
     write_bytes(history, (folder / files.HISTORY).read_bytes())
     report(settings, work, folder.name)

@@ -99,7 +99,7 @@ def test_a_table_of_all_images_overrules_folders_that_are_no_classes(shapes):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (["image,class", "bar/00.png,Bar"], r"line 2: 'Bar' is not a class .* \(do you mean 'bar'\?\)"),
+        (["image,class", "bar/00.png,Bar"], r"line 2: 'Bar' is not a class .* \(did you mean 'bar'\?\)"),
         (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 are about the same image, a.png"),
         (["image,class", "a.png,bar"], "no row matches a photograph"),
         (["sha256,class", f"{'0' * 64},bar"], "no row matches a photograph"),
@@ -123,7 +123,7 @@ def test_two_rows_about_one_photograph_are_named(shapes):
 
 def test_a_class_called_exclude_is_refused(shapes):
     (shapes / "disc").rename(shapes / "exclude")
-    with pytest.raises(InputError, match="also is a class of the photographs: rename its folder"):
+    with pytest.raises(InputError, match="is also a class of the photographs: rename its folder"):
         collected(shapes, table(shapes, "image,class", "bar/00.png,exclude"))
 
 

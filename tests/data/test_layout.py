@@ -5,7 +5,7 @@ import pytest
 from carcls.data.sources import layout
 from carcls.data.sources.filter import summary
 from carcls.data.sources.layout import Placed, canonical_class, lookalikes
-from carcls.data.sources.splits import said, split_of
+from carcls.data.sources.splits import parse_split, split_of
 from carcls.errors import InputError
 
 
@@ -67,7 +67,7 @@ def test_a_split_alone_is_one_and_a_wrapper_named_as_one_is_none():
 
 @pytest.mark.parametrize("name", ["train_or_test", "sea", "crash", "trained", "contest", "valley", "2017"])
 def test_other_words_are_not_splits(name):
-    assert said(name) is None
+    assert parse_split(name) is None
 
 
 def test_train_and_validation_in_one_folder_is_to_be_divided():
@@ -144,7 +144,7 @@ def test_what_is_left_out_is_counted_by_reason():
     rows, left_out = layout.arrange([*others, *folders], "tree")
     assert len(rows) == 8
     assert summary(left_out) == (
-        "3 in no class folder (as seg_pred/1.jpg), 2 hidden, 2 of the system, 1 .txt, 1 without a suffix"
+        "3 in no class folder (as seg_pred/1.jpg), 2 hidden, 2 system, 1 .txt, 1 without a suffix"
     )
 
 

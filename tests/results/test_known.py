@@ -59,10 +59,10 @@ def test_a_class_without_a_training_image_is_divided_as_drawn(model, tmp_path):
 def test_without_a_test_image_or_one_to_validate_on_it_says_so(model, tmp_path):
     rows = {"sha256": PHOTOGRAPHS, "split": "train"}
     write_csv(tmp_path / "photographs.csv", pd.DataFrame(rows))
-    with pytest.raises(InputError, match="was trained on all images that could test or validate here"):
+    with pytest.raises(InputError, match="was trained on all images that could be used for testing or"):
         kept(tmp_path, model, "eeeeeeeee")
     rows["split"] = ["test", *["train"] * 8]
     write_csv(tmp_path / "photographs.csv", pd.DataFrame(rows))
     assert kept(tmp_path, model, "ttttttttt") == "etttttttt"
-    with pytest.raises(InputError, match="was trained on all images that could test or validate here"):
+    with pytest.raises(InputError, match="was trained on all images that could be used for testing or"):
         kept(tmp_path, model, "vvvvvvvvv", val=0.2)

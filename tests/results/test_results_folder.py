@@ -38,7 +38,7 @@ def test_a_new_folder_is_begun_once_and_can_be_read_again(begun):
     for act in (lambda: files.new("a/b"), lambda: files.make(begun)):
         with pytest.raises(InputError, match="results/a/b already exists"):
             act()
-    with pytest.raises(InputError, match="results/a is no training that could go on: it has no params.yaml"):
+    with pytest.raises(InputError, match="results/a cannot be resumed: it has no params.yaml"):
         files.begun("a")
 
 

@@ -31,7 +31,7 @@ def test_classes_and_images_are_counted_and_what_is_left_out_is_said(shapes):
 
 def test_a_class_of_one_image_needs_a_test_set(shapes):
     (shapes / "disc/00.png").unlink()
-    with pytest.raises(InputError, match="'disc' has 1 image, and 2 are needed, one of them to test on"):
+    with pytest.raises(InputError, match="'disc' has 1 image, but 2 are needed, one of them for testing"):
         settings.count(str(shapes))
     for split in ("train", "test"):
         draw_shapes(shapes.parent / "divided" / split, 1)

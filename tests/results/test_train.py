@@ -261,7 +261,7 @@ def test_a_model_of_ones_own_goes_on_with_more_photographs_and_classes():
     assert len(fresh) == 3 * 8 + 12 and set(fresh) == {"train", "test"}
     assert load_model(Path("results/more/model.safetensors"))[1].classes == ["bar", "disc", "ring", "square"]
     assert "48 images keep the split that they had" in Path("results/more/train.log").read_text()
-    with pytest.raises(SystemExit, match="could test or validate here: add others"):
+    with pytest.raises(SystemExit, match="could be used for testing or validation: add others"):
         main(["train", "shapes", *OPTIONS, *VALIDATED, *start, "--name", "again-validated"])
 
 

@@ -1,4 +1,4 @@
-"""The sources of photographs. All of them yield `Photograph`s."""
+"""The sources of photographs. Each of them yields `Photograph`s."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Photograph(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The sorted class names of a source, the number of photographs, these by name, and the skipped files."""
+    """A source: sorted class names, number of photographs, photographs by name, and skipped files."""
 
     classes: list[str]
     total: int

@@ -26,7 +26,7 @@ URL_USER = re.compile(r"://[^/\s@]+@")  # user and password, as in the address o
 
 
 def environment() -> tuple[dict[str, str], str]:
-    """The environment for the client with stripped credentials, and an error message on kaggle.json or "".
+    """The environment for the client with stripped credentials, and an error message about kaggle.json or "".
 
     Raises InputError for a credential that an HTTP header cannot contain, and for an unreadable token file.
     """
@@ -107,7 +107,7 @@ def _text(path: Path) -> str:
 
 
 def _legacy(path: Path) -> tuple[str, str]:
-    """User name and key in a kaggle.json. Raises InputError with what is wrong with the file."""
+    """User name and key in a kaggle.json. Raises InputError if the file is invalid."""
     again = "create a new one with `Create Legacy API Key` at https://www.kaggle.com/settings/api"
     try:
         text = _text(path).strip()

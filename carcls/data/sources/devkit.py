@@ -51,8 +51,8 @@ def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Ite
     """All images with their labels; `car_ims` is ignored if one of the other two exists."""
     for folder in (TRAIN, TEST) if folders[TRAIN] or folders[TEST] else (ALL,):
         images = folders[folder]
-        bare = [path for path in images if (folder, posixpath.basename(path)) not in labels]
-        if folder == TEST and images and bare == images:
+        unlabelled = [path for path in images if (folder, posixpath.basename(path)) not in labels]
+        if folder == TEST and images and unlabelled == images:
             log.warning(
                 "%s: no .mat file labels %s, so its %d photographs are skipped; "
                 "split.test takes the test set from the others.",
@@ -60,8 +60,8 @@ def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Ite
                 TEST,
                 len(images),
             )
-        elif bare:
-            raise InputError(f"{origin}: {bare[0]} has no label; {_needed(folder)}.")
+        elif unlabelled:
+            raise InputError(f"{origin}: {unlabelled[0]} has no label; {_needed(folder)}.")
         else:
             for path in images:
                 file = posixpath.basename(path)
@@ -85,7 +85,7 @@ def _labels(mats: list[str], read: Callable[[str], bytes], origin: str) -> Label
             for key, number, split in _annotations(posixpath.basename(path).lower(), content):
                 if not 1 <= number <= len(names):
                     raise InputError(
-                        f"{origin}: {path} has a class {number}, but only {len(names)} classes have a name."
+                        f"{origin}: {path} has a class {number}, but only {len(names)} classes have names."
                     )
                 if labels.setdefault(key, (names[number - 1], split)) != (names[number - 1], split):
                     raise InputError(

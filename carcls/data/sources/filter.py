@@ -22,7 +22,7 @@ class LeftOut(NamedTuple):
 
 
 def filter_images(paths: Iterable[str]) -> tuple[list[str], list[LeftOut]]:
-    """The photographs among `paths`, sorted, and the other files with the reason."""
+    """The photographs among `paths`, sorted, and the other files with the reason for skipping them."""
     photographs, left_out = [], []
     read = suffixes()
     for path in sorted(paths):
@@ -47,7 +47,7 @@ def is_system(path: str) -> bool:
 def _system(path: str) -> str:
     names = parts(path)
     if any(name.lower() in SYSTEM for name in names):
-        return "of the system"
+        return "system"
     return "hidden" if any(name.startswith(".") for name in names) else ""
 
 

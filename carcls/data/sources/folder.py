@@ -14,7 +14,7 @@ from carcls.errors import InputError
 
 
 class Found(NamedTuple):
-    """A file below a folder: its path relative to that folder, and why it cannot be read (None: it can).
+    """A file below a folder: its path relative to that folder, and the error if it cannot be read.
 
     Unreadable folders and dangling links count as files, because their content is unknown.
     """
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 def open_folder(folder: Path) -> Source:
     """The photographs of a tree of class folders (see `layout`) or of Stanford Cars' devkit.
 
-    Links are followed. Raises InputError like `find_photographs`, and while the photographs are read.
+    Links are followed. Raises InputError like `find_photographs`, and for a photograph that cannot be read.
     """
     rows, left_out = find_photographs(folder)
     classes = sorted({row.class_name for row in rows})
@@ -34,7 +34,7 @@ def open_folder(folder: Path) -> Source:
 
 
 def find_photographs(folder: Path) -> Arranged:
-    """The photographs in `folder`, by name, with class and split, and the skipped files. Reads no image.
+    """The photographs in `folder` with class and split, and the skipped files. Does not read the images.
 
     Raises InputError if the folder is missing, if `devkit.arrange` does not understand its layout, or if a
     file or folder in it cannot be read.
@@ -44,7 +44,7 @@ def find_photographs(folder: Path) -> Arranged:
 
 
 def list_files(folder: Path) -> list[str]:
-    """The paths of all files below `folder`. Raises InputError if one or a folder cannot be read."""
+    """The paths of all files below `folder`. Raises InputError if a file or folder cannot be read."""
     folder, paths = existing(folder), []
     for path, error in walk(folder):
         if error:
@@ -120,13 +120,13 @@ def walk(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) 
             if entry.is_dir():
                 yield from walk(folder, path, above | {real})
             else:
-                yield Found(path, None if entry.is_file() or is_system(path) else _no_file(entry))
+                yield Found(path, None if entry.is_file() or is_system(path) else _not_regular(entry))
         except OSError as error:  # a dangling or circular link
             yield Found(path, None if is_system(path) else error)
 
 
-def _no_file(entry: os.DirEntry) -> OSError | None:
-    """The error for a pipe, socket or device that has the name of a photograph.
+def _not_regular(entry: os.DirEntry) -> OSError | None:
+    """The error for a pipe, socket or device with the name of a photograph, or None.
 
     Raises OSError for a dangling link.
     """

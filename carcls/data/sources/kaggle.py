@@ -26,7 +26,7 @@ from carcls.data.sources.zipped import ZipReader
 from carcls.errors import InputError
 
 POLL_S = 0.2
-STALL_S = 90.0  # without a byte; the client's five retries wait 62 s in total
+STALL_S = 90.0  # longest wait for a byte; the five retries of the client take 62 s in total
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def open_kaggle(dataset: str, download_folder: Path) -> Source:
     The zip is downloaded to `download_folder`/OWNER/NAME.zip, unless it exists, and stays there until
     `forget`. An interrupted download is resumed. The layout is class folders or Stanford Cars' devkit (see
     `devkit.arrange`). Raises InputError, also while the photographs are read, if the download fails, or the
-    zip is damaged, unsafe or has another layout.
+    zip is damaged, unsafe or has an unknown layout.
     """
     path = download_folder / f"{dataset}.zip"
     if not path.exists() or _marker(path).exists():
@@ -48,7 +48,7 @@ def open_kaggle(dataset: str, download_folder: Path) -> Source:
 
 
 def forget(download_folder: Path) -> None:
-    """Remove the downloads, after their photographs were copied."""
+    """Remove the downloads. Call it after their photographs were copied."""
     shutil.rmtree(download_folder, ignore_errors=True)
 
 
@@ -80,9 +80,9 @@ def _download(dataset: str, path: Path) -> None:
         finally:  # also on Ctrl-C
             child.kill()
         assert child.stdout  # a pipe
-        sentence = child.stdout.read().decode()
-    if sentence:
-        raise InputError(sentence)
+        message = child.stdout.read().decode()
+    if message:
+        raise InputError(message)
     if child.returncode or not path.exists():
         raise InputError(
             f"The Kaggle client stopped (exit status {child.returncode}); run again to continue."
@@ -123,7 +123,7 @@ def _total(path: Path) -> int:
 def _client(dataset: str, folder: str, fault: str) -> None:
     """The program of the child: download, and print nothing to stdout except the message of an error.
 
-    `fault` is the error message on the user's kaggle.json, or "".
+    `fault` is the error message about the user's kaggle.json, or "".
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the parent ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -134,7 +134,7 @@ def _client(dataset: str, folder: str, fault: str) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             kaggle.api.dataset_download_files(dataset, path=folder, quiet=False)
     except (Exception, SystemExit) as error:
-        sys.stdout.buffer.write(_sentence(error, dataset, Path(folder), fault).encode())
+        sys.stdout.buffer.write(_message(error, dataset, Path(folder), fault).encode())
 
 
 def _end_with_parent() -> None:
@@ -143,14 +143,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _sentence(error: BaseException, dataset: str, folder: Path, fault: str) -> str:
+def _message(error: BaseException, dataset: str, folder: Path, fault: str) -> str:
     """The message for an exception of the client: what is wrong and how to fix it."""
     import requests
 
     response = getattr(error, "response", None)
     if isinstance(error, requests.HTTPError) and response is not None:
         first = (response.history or [response])[0].request  # a redirect to another host drops credentials
-        return _refusal(response.status_code, "Authorization" in first.headers, dataset, fault)
+        return _http_message(response.status_code, "Authorization" in first.headers, dataset, fault)
     reason = " ".join(credentials.redacted(str(error)).split())[:200]
     if isinstance(error, requests.RequestException):  # before OSError, of which it is a subclass
         return (
@@ -167,7 +167,7 @@ def _unwritable(folder: Path, error: OSError) -> str:
     return f"{folder} cannot be written ({error.strerror}); fix this and run again."
 
 
-def _refusal(status: int, signed_in: bool, dataset: str, fault: str) -> str:
+def _http_message(status: int, signed_in: bool, dataset: str, fault: str) -> str:
     page = f"https://www.kaggle.com/datasets/{dataset}"
     if not signed_in and status in (401, 403):
         return f"Kaggle requires credentials for {dataset}: {fault or f'there are none; {credentials.HOW}.'}"

@@ -8,12 +8,12 @@ test image is used for training because of a name.
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from carcls.data.sources.filter import LOOSE, LeftOut, filter_images, parts
-from carcls.data.sources.splits import is_filler, said, says_part, split_of
+from carcls.data.sources.splits import SplitName, is_filler, is_part, parse_split, split_of
 from carcls.errors import InputError
 from carcls.imageset.images import suffixes
 
@@ -72,7 +72,7 @@ class Folder:
 def arrange(paths: Iterable[str], origin: str) -> Arranged:
     """The images among `paths` by class and split (train, val, test or ""), and the skipped files.
 
-    `paths` are relative, with "/". `origin` names the tree in messages. Raises InputError if names leave open
+    `paths` are relative, with "/". `origin` names the tree in messages. Raises InputError if it is ambiguous
     which folders are splits and which are classes, and like `place`.
     """
     photographs, left_out = filter_images(paths)
@@ -100,10 +100,10 @@ def _tree(paths: Iterable[str]) -> Folder:
 
 
 def _without_wrappers(folder: Folder) -> Folder:
-    """The first folder from `folder` down that does not merely contain one folder with folders."""
+    """`folder`, or the first folder below it that does more than wrap one folder of folders."""
     while not folder.files and len(folder.folders) == 1:
         [(name, inner)] = folder.folders.items()
-        if not inner.folders or (said(name) and not any(map(said, inner.folders))):
+        if not inner.folders or (parse_split(name) and not any(map(parse_split, inner.folders))):
             break  # it is a class or a split
         folder = inner
     return folder
@@ -113,7 +113,7 @@ def _inside_split(folder: Folder) -> Folder:
     """The folder in a split that contains the classes, as in `seg_train/seg_train` or `train/images`."""
     while not folder.files and len(folder.folders) == 1:
         [(name, inner)] = folder.folders.items()
-        if not inner.folders or not (said(name) or is_filler(name)):
+        if not inner.folders or not (parse_split(name) or is_filler(name)):
             break
         folder = inner
     return folder
@@ -130,46 +130,46 @@ def _holds_classes(name: str, folder: Folder) -> bool:
 
 def _splits(top: Folder, origin: str) -> dict[str, str] | None:
     """The split of each folder of `top` that is one; None if `top` contains the classes."""
-    speaking = {name: words for name in top.folders if (words := said(name))}
-    inside = [name for name, folder in top.folders.items() if _holds_classes(name, folder)]
-    holding = {name: speaking[name] for name in inside if name in speaking}
-    silent = [name for name in top.folders if name not in speaking]
-    told = {words.split for words in speaking.values()}
-    if not holding:
-        if "train" in told and len(told) > 1:
+    parsed = {name: words for name in top.folders if (words := parse_split(name))}
+    with_classes = [name for name, folder in top.folders.items() if _holds_classes(name, folder)]
+    candidates = {name: parsed[name] for name in with_classes if name in parsed}
+    others = [name for name in top.folders if name not in parsed]
+    splits = {words.split for words in parsed.values()}
+    if not candidates:
+        if "train" in splits and len(splits) > 1:
             raise InputError(
-                f"{origin}: {_list(speaking)} contain photographs but no class folders; {EXPECTED}."
+                f"{origin}: {_list(parsed)} contain photographs but no class folders; {EXPECTED}."
             )
-        parts = [name for name in inside if says_part(name)]
-        if len(parts) > 1:
+        pieces = [name for name in with_classes if is_part(name)]
+        if len(pieces) > 1:
             raise InputError(
-                f"{origin}: {_list(parts)} look like parts of one data set; merge their class folders."
+                f"{origin}: {_list(pieces)} look like parts of one data set; merge their class folders."
             )
         return None
-    if silent and len({words.split for words in holding.values()}) == 1:
-        [(name, words), *others] = holding.items()
-        if words.beside and not others:  # a class, such as `train_station` beside `airport`
+    if others and len({words.split for words in candidates.values()}) == 1:
+        [(_, words), *further] = candidates.items()
+        if words.other_words and not further:  # a class, such as `train_station` beside `airport`
             return None
         raise InputError(
-            f"{origin}: {_list(holding)}, beside {_list(silent)}, may be a split or a class; {RENAME}."
+            f"{origin}: {_list(candidates)}, beside {_list(others)}, may be a split or a class; {RENAME}."
         )
-    _check_one_meaning(holding, origin)
-    deep = [name for name in silent if name in inside]
+    _check_unambiguous(candidates, origin)
+    deep = [name for name in others if name in with_classes]
     if deep:
         raise InputError(
-            f"{origin}: {_list(deep)}, beside {_list(holding)}, is not the name of a split; {RENAME}."
+            f"{origin}: {_list(deep)}, beside {_list(candidates)}, is not the name of a split; {RENAME}."
         )
-    return {name: words.split for name, words in holding.items()}
+    return {name: words.split for name, words in candidates.items()}
 
 
-def _check_one_meaning(holding, origin: str) -> None:
-    """Check that each split has one folder and the names agree, unlike `train_station`, `test_site`."""
+def _check_unambiguous(candidates: Mapping[str, SplitName], origin: str) -> None:
+    """Check that each split has one folder with the same other words, unlike `train_station`, `test_site`."""
     for split in ("train", "val", "test"):
-        names = [name for name, words in holding.items() if words.split == split]
+        names = [name for name, words in candidates.items() if words.split == split]
         if len(names) > 1:
             raise InputError(f"{origin}: {_list(names)} all mean {split}; merge them or remove all but one.")
-    if len({words.beside for words in holding.values() if words.beside}) > 1:
-        raise InputError(f"{origin}: {_list(holding)} may be splits or classes; {RENAME}.")
+    if len({words.other_words for words in candidates.values() if words.other_words}) > 1:
+        raise InputError(f"{origin}: {_list(candidates)} may be splits or classes; {RENAME}.")
 
 
 def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
@@ -194,9 +194,9 @@ def _classes(folder: Folder, split: str, origin: str) -> Iterator[Labelled]:
 
 def _is_divided(folder: Folder) -> bool:
     """Whether the class folder `folder` contains only splits, as CLASS/train/* and CLASS/test/*."""
-    told = [split_of(name) for name in folder.folders]
+    splits = [split_of(name) for name in folder.folders]
     flat = not folder.files and not any(part.folders for part in folder.folders.values())
-    return flat and "train" in told and "" not in told and len(told) == len(set(told))
+    return flat and "train" in splits and "" not in splits and len(splits) == len(set(splits))
 
 
 def _of(class_name: str, split: str, folder: Folder) -> Iterator[Labelled]:
@@ -228,7 +228,7 @@ def place(labelled: Iterable[Labelled], origin: str) -> list[Placed]:
 
 
 def merged(rows: Iterable[Placed]) -> list[str]:
-    """A message for each class that folders with different names are read as."""
+    """A message for each class that several folder names stand for."""
     spellings: dict[str, set[str]] = {}
     for row in rows:
         folders = (part for part in parts(row.path)[:-1] if canonical_class(part) == row.class_name)

@@ -1,7 +1,7 @@
 """Recognise train, val and test in the name of a folder.
 
 There are many spellings: `Training`, `seg_train`, `train_images`, `02-Validation`, `testset`, `prueba`,
-`测试集`. A name is split into words. One of them names the split; other words may stand beside it.
+`测试集`. A name is divided into words. One of them names the split; it may have other words beside it.
 """
 
 import re
@@ -26,7 +26,7 @@ WORDS = {
         測試 测试 評価 テスト 테스트 시험 평가
     """,
 }
-# words without a meaning of their own beside the name of a split
+# words that do not change the meaning of a split name
 FILLERS = set(
     """
     set sets data dataset datasets image images img imgs photo photos picture pictures pic pics folder folders
@@ -41,35 +41,35 @@ _SUFFIX = re.compile(
 )
 
 
-class Said(NamedTuple):
-    """The split in a name, and the other words, which must be the same in the names of all splits."""
+class SplitName(NamedTuple):
+    """The split in a folder name, and the other words, which must be the same in the names of all splits."""
 
     split: str
-    beside: frozenset[str]
+    other_words: frozenset[str]
 
 
-def said(name: str) -> Said | None:
+def parse_split(name: str) -> SplitName | None:
     """The split in `name`; None if there is none or more than one (`train_or_test`)."""
-    splits, beside = set(), set()
+    splits, others = set(), set()
     for word in _words(name):
         short = _SUFFIX.sub("", word)
         if word in _SPLITS or short in _SPLITS:
             splits.add(_SPLITS.get(word) or _SPLITS[short])
         elif word not in FILLERS:
-            beside.add(word)
+            others.add(word)
     if splits == {"train", "val"}:  # as in Pascal VOC, val is taken from `train_val`
         splits = {"train"}
-    return Said(splits.pop(), frozenset(beside)) if len(splits) == 1 else None
+    return SplitName(splits.pop(), frozenset(others)) if len(splits) == 1 else None
 
 
 def split_of(name: str) -> str:
     """The split in `name`, or ""."""
-    words = said(name)
-    return words.split if words else ""
+    parsed = parse_split(name)
+    return parsed.split if parsed else ""
 
 
-def says_part(name: str) -> bool:
-    """Whether `name` is a part of a set but not a split, such as `fold_3`."""
+def is_part(name: str) -> bool:
+    """Whether `name` is the name of a part of a data set that is not a split, such as `fold_3`."""
     return not PARTS.isdisjoint(_words(name))
 
 

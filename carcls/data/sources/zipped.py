@@ -10,7 +10,7 @@ from pathlib import Path
 
 from carcls.errors import InputError
 
-MAX_MEMBER = 200 * 2**20  # bytes; the largest photographs have about 50 MB
+MAX_MEMBER = 200 * 2**20  # bytes; large photographs have about 50 MB
 UNIX = 3  # the system that created an entry; on Unix, a file name may contain "\\"
 MAX_RATIO = 100  # bytes unpacked per byte of the zip: photographs have about 1, a zip bomb 1,000
 
