@@ -32,8 +32,8 @@ class TrainingFeatures:
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine distances to the NEIGHBOURS nearest training images, ascending, and their indices.
 
-        `features` as in the constructor, (m, channels). The shape of both results is (m, NEIGHBOURS), or (m, n)
-        with fewer training images. The last distance is the novelty of an image: 0 for a copy of
+        `features` as in the constructor, (m, channels). The shape of both results is (m, NEIGHBOURS), or
+        (m, n) with fewer training images. The last distance is the novelty of an image: 0 for a copy of
         training images, 1 for features that are orthogonal to theirs.
         """
         count = min(NEIGHBOURS, len(self._features))

@@ -37,8 +37,8 @@ def evaluate(
 
     If the photographs have a test set, only the test set is used. Images on which the model was trained or
     selected, according to photographs.csv beside it, are skipped. Writes report.html, metrics.json and
-    predictions.csv to the results folder `folder`. Calls `notify` with a description of each step. Raises InputError for a
-    class that the model does not have, and like `collect`.
+    predictions.csv to the results folder `folder`. Calls `notify` with a description of each step. Raises
+    InputError for a class that the model does not have, and like `collect`.
     """
     info = read_info(path)
     settings = _settings(photographs, info, options)

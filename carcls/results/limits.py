@@ -23,7 +23,7 @@ def limits(params: Params, root: Path) -> None:
 
     Both values are fitted on the validation images. Without validation images, they are fitted on the test
     images, and the confidences in LIMITS are cross-fitted. LIMITS has one row per test image. Its columns
-    are those of `scores.predictions`, uncalibrated (the confidence at temperature 1), novelty and nearest (the
+    are those of `scores.predictions`, uncalibrated (confidence at temperature 1), novelty and nearest (the
     name of the nearest training image).
     """
     chosen = load_chosen(params, root)

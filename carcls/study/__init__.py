@@ -1,16 +1,16 @@
-"""What the answers say: the study's tables, figures and pages. Nothing here needs tensors.
+"""Tables, figures and pages of the study, made from predictions and metrics. Nothing here needs tensors.
 
-From the ground up: a module imports only those before it.
+From the bottom up: a module imports only those before it.
 
-    naming       make, type and year out of class names
-    analysis     intervals, calibration and confusions out of predictions
-    paper        the paper's numbers
-    wording      how a score, an architecture and a variant are written
-    fonts        installed fonts for characters that the figures' font lacks
-    figures      every drawn figure
-    heat         heat maps of where a model looks, as a table and as pictures
+    naming       parse make, type and year from class names
+    analysis     intervals, calibration and confusions, computed from predictions
+    paper        the numbers of the paper
+    wording      formatted scores and names of architectures and variants
+    fonts        fallback fonts for characters that the font of the figures lacks
+    figures      all figures
+    heat         heat maps drawn over images
     run          the files of a run
-    pictures     its images beside what was answered to them
-    report       all of it on one page
-    plots_page   the template of DVC's plots page, with Vega inside
+    pictures     images of a run with their predictions
+    report       the report, a single HTML page
+    plots_page   the template of DVC's plots page, with Vega embedded
 """

@@ -1,6 +1,6 @@
-"""What a model's answers say beyond one score: how far to trust it, how calibrated, what is confused.
+"""Statistics of a model's predictions: confidence intervals, calibration, differences and confusions.
 
-Answers are the rows of plots/*/predictions.csv (`evaluation.predictions`). Nothing here needs tensors.
+`answers` are the rows of plots/*/predictions.csv (`scores.predictions`). Nothing here needs tensors.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,11 +20,11 @@ ATTRIBUTES = ("make", "type", "year")
 def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     """95 % percentile bootstrap intervals of macro F1 and accuracy over images (Efron, 1979).
 
-    They cover the draw of the test images, not that of the training set or of the seed.
+    They include the effect of drawing the test images, but not that of the training set or of the seed.
     """
     codes, names = pd.factorize(pd.concat([answers.actual, answers.predicted]))
     actual, predicted = codes.reshape(2, -1)
-    hit = np.where(actual == predicted, actual, len(names))  # one class more for what is wrong
+    hit = np.where(actual == predicted, actual, len(names))  # an extra class for wrong predictions
     scores: dict[str, list[float]] = {"f1": [], "accuracy": []}
     for _ in range(RESAMPLES):
         draw = rng.integers(len(answers), size=len(answers))
@@ -39,7 +39,7 @@ def intervals(answers: pd.DataFrame, rng: np.random.Generator) -> dict[str, tupl
 def calibration(answers: pd.DataFrame) -> pd.DataFrame:
     """Columns low, high, images, confidence, accuracy: a row for each of BINS equal bins of confidence.
 
-    Confidence and accuracy are means over the bin's images, NaN where it has none (Guo et al., 2017).
+    Confidence and accuracy are means over the images of the bin, NaN if it has none (Guo et al., 2017).
     """
     edges = np.linspace(0, 1, BINS + 1)
     right = answers.actual == answers.predicted
@@ -51,9 +51,9 @@ def calibration(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(answers: pd.DataFrame) -> pd.DataFrame:
-    """Columns coverage, accuracy: a row per number of accepted answers, highest confidence first.
+    """Columns coverage, accuracy: one row per number of accepted predictions, highest confidence first.
 
-    coverage is their share of `answers`, accuracy the share of correct ones among them.
+    coverage is the share of accepted predictions, accuracy the share of correct ones among them.
     """
     ranked = answers.sort_values("confidence", ascending=False, kind="stable")
     accepted = np.arange(1, len(ranked) + 1)
@@ -62,22 +62,22 @@ def coverage(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -> dict:
-    """How well entropy tells `attacked` images from `clean` ones: both are of the same images in turn.
+    """How well entropy separates `attacked` from `clean` images. Both are entropies of the same images.
 
-    fpr and tpr: the ROC curve, an image called attacked from some entropy on; auc: the area under it, which
-    is how often an attacked image has more entropy than a clean one; interval: its 95 % percentile bootstrap
-    over images, an image drawn together with what was made of it.
+    fpr and tpr: the ROC curve for thresholds of the entropy. auc: the area under it, which is the probability
+    that an attacked image has a higher entropy than a clean one. interval: the 95 % percentile bootstrap
+    interval of auc over images; an image is drawn together with its attacked version.
     """
     values, ranks = np.unique(np.concatenate([clean, attacked]), return_inverse=True)
     ranks = ranks.reshape(2, len(clean))
 
     def counts(places: np.ndarray) -> list[np.ndarray]:
-        """How many clean images, and how many attacked, have each of `values`."""
+        """The numbers of clean and of attacked images that have each of `values`."""
         return [np.bincount(rank[places], minlength=len(values)) for rank in ranks]
 
     def area(places: np.ndarray) -> float:
         of_clean, of_attacked = counts(places)
-        below = of_clean.cumsum() - of_clean / 2  # clean images of less entropy; of as much, half
+        below = of_clean.cumsum() - of_clean / 2  # clean images with a lower entropy; ties count half
         return float(of_attacked @ below / len(places) ** 2)
 
     every = np.arange(len(clean))
@@ -88,13 +88,13 @@ def detection(clean: pd.Series, attacked: pd.Series, rng: np.random.Generator) -
 
 
 def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """Columns higher, lower, difference, low, high, told: pairs of variants of one architecture, then of one
-    configuration.
+    """Columns higher, lower, difference, low, high, significant: a row for each pair of variants.
 
-    `scores` maps variants (ARCH-CONFIG) to a score of each repeat, two or more, in the same order. difference
-    is the mean over repeats of one variant's less the other's, the higher first; low and high its 95 %
-    interval by Student's t. told: "yes" where that leaves out 0 and Holm's correction (1979) for the number
-    of pairs holds as well, "alone" where it does not hold, else "no".
+    Pairs with the same architecture come first, then pairs with the same configuration. `scores` maps
+    variants (ARCH-CONFIG) to the scores of two or more repeats, in the same order. difference is the mean
+    over repeats of the score of `higher` minus that of `lower`. low and high are its 95 % interval (Student's
+    t). significant is "yes" if the difference is significant after Holm's correction (1979) for the number
+    of pairs, "uncorrected" if only the interval excludes 0, else "no".
     """
     pairs = [
         pair
@@ -113,14 +113,15 @@ def differences(scores: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["higher", "lower", "difference", "low", "high", "p"])
     p = frame.pop("p")
     holm = (p.sort_values() * np.arange(len(p), 0, -1)).cummax()
-    return frame.assign(told=np.select([holm.sort_index() < 0.05, frame.low > 0], ["yes", "alone"], "no"))
+    significant = np.select([holm.sort_index() < 0.05, frame.low > 0], ["yes", "uncorrected"], "no")
+    return frame.assign(significant=significant)
 
 
 def architecture_gaps(scores: Mapping[str, float], images: int) -> pd.DataFrame:
     """Columns config, first, second, gap, chance: pairs of architectures in one configuration.
 
-    `scores` maps variants (ARCH-CONFIG) to a validation score over `images` images. gap is the second
-    architecture's score minus the first's; chance as in `chance_gap`.
+    `scores` maps variants (ARCH-CONFIG) to a validation score over `images` images. gap is the score of the
+    second architecture minus that of the first. chance is the result of `chance_gap`.
     """
     rows = []
     for first, second in combinations(scores, 2):
@@ -132,9 +133,9 @@ def architecture_gaps(scores: Mapping[str, float], images: int) -> pd.DataFrame:
 
 
 def chance_gap(first: float, second: float, images: int) -> float:
-    """The gap that the draw of the images alone exceeds in one of 20 draws between two equally good models.
+    """Sampling noise: the gap that two equally good models exceed in one of 20 draws of the images.
 
-    Normal approximation, the scores taken as proportions of `images`.
+    Uses the normal approximation, with the scores as proportions of `images`.
     """
     mean = (first + second) / 2
     return float(1.96 * np.sqrt(2 * mean * (1 - mean) / images))
@@ -147,14 +148,14 @@ def corrupted(table: pd.DataFrame, by: str) -> pd.Series:
 
 
 def rank_correlation(one: pd.Series, other: pd.Series) -> float | None:
-    """Spearman's rank correlation; None where one of them has the same value throughout."""
+    """Spearman's rank correlation, or None if all values of one series are equal."""
     return float(one.rank().corr(other.rank())) if min(one.nunique(), other.nunique()) > 1 else None
 
 
 def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
     """Columns first, second, first_as_second, second_as_first, count: pairs of classes, most confused first.
 
-    `confusion` has the columns actual, predicted and count. Of a pair the class misread oftener is first.
+    `confusion` has the columns actual, predicted and count. The more often misclassified class is first.
     """
     wrong = confusion[confusion.actual != confusion.predicted]
     counts = wrong.set_index(["actual", "predicted"])["count"].to_dict()
@@ -169,10 +170,10 @@ def confused_pairs(confusion: pd.DataFrame) -> pd.DataFrame:
 
 
 def same_make(confusion: pd.DataFrame, classes: Collection[str]) -> dict[str, float | int] | None:
-    """errors: wrong answers whose actual class has a make; inside: the share of them inside that make.
+    """errors: number of errors whose actual class has a make. inside: the share of them within that make.
 
-    chance: the share that answers spread evenly over the other `classes` would have. None without errors, and
-    where no make has two classes.
+    chance: the share if errors were spread evenly over the other `classes`. None if there are no errors, or
+    if no make has two classes.
     """
     makes = {name: car.make for name in classes if (car := naming.parse(name))}
     sizes = pd.Series(makes).value_counts()
@@ -188,10 +189,11 @@ def same_make(confusion: pd.DataFrame, classes: Collection[str]) -> dict[str, fl
 
 
 def attribute_scores(answers: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
-    """Columns attribute, values, classes, images, f1, accuracy: how well make, type and year are told.
+    """Columns attribute, values, classes, images, f1, accuracy: scores for make, type and year.
 
-    `classes` counts the names that have the attribute, `values` what it takes among them. Scores are over
-    the images of those classes; an answer without the attribute is wrong. What no class has gets no row.
+    The column classes is the number of class names that contain the attribute, values the number of its
+    values. Scores use the images of these classes. A predicted class without the attribute is an error. An
+    attribute that no class has is omitted.
     """
     rows = []
     for attribute in ATTRIBUTES:

@@ -1,4 +1,4 @@
-"""Every drawn figure of the report: data in, matplotlib Figure out; equal data, equal bytes."""
+"""All figures of the report as Matplotlib figures. Equal data gives equal bytes."""
 
 import io
 import math
@@ -24,7 +24,7 @@ from carcls.study.fonts import add_fallbacks
 from carcls.study.wording import arch_name, variant_name
 
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that machines agree
+    "font.family": "DejaVu Sans",  # part of Matplotlib, so that it is the same on all machines
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -43,22 +43,22 @@ STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,  # a class may be called A$B$
 }
-# Okabe and Ito's palette, told apart by every kind of colour vision; yellow is too pale for a line
+# Okabe and Ito's colour-blind safe palette without yellow, which is too pale for a line
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#9a9a9a"
 EPSILON = "Epsilon (pixel values in [0, 1])"
-DPI = 160  # dots an inch
-EVERY_CLASS = 200  # classes up to which a figure shows each of them
-MOST_CONFUSED = 24  # classes of the confusion matrix beyond that
-MOST_CONFIGS = 24  # configurations of a figure
-MOST_EPSILONS = 12  # points of an axis that each have a label
+DPI = 160  # dots per inch
+EVERY_CLASS = 200  # a figure shows all classes up to this number
+MOST_CONFUSED = 24  # classes of the confusion matrix if there are more
+MOST_CONFIGS = 24  # configurations in a figure
+MOST_EPSILONS = 12  # with more epsilons, not every one has a label on the axis
 
 
 def _styled(function: Callable) -> Callable:
     @wraps(function)
     def styled(*args, **kwargs):
-        with matplotlib.style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
+        with matplotlib.style.context(["default", STYLE]):  # ignore the user's matplotlibrc
             return function(*args, **kwargs)
 
     return styled
@@ -66,15 +66,15 @@ def _styled(function: Callable) -> Callable:
 
 @_styled
 def png(figure: Figure) -> bytes:
-    """`figure` as a PNG of DPI dots an inch, without the date and version that matplotlib would write."""
+    """`figure` as a PNG with DPI dots per inch, without the date and version that Matplotlib would write."""
     file = io.BytesIO()
     figure.dpi = DPI
     add_fallbacks(figure)
     with warnings.catch_warnings():
-        # add_fallbacks says once what no font has; Matplotlib would say it for every character
+        # add_fallbacks warns once about missing characters; Matplotlib would warn about each one
         warnings.filterwarnings("ignore", "Glyph .* missing from font|Matplotlib currently does not support")
         if engine := figure.get_layout_engine():
-            engine.execute(figure)  # savefig would draw the whole figure for it, and then once more
+            engine.execute(figure)  # savefig would draw the whole figure twice to do this
             figure.set_layout_engine("none")
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
@@ -84,8 +84,9 @@ def png(figure: Figure) -> bytes:
 def loss_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Figure 3: cross-entropy on the validation set by epoch, mean over batches and +-1 standard deviation.
 
-    `histories` maps variants (ARCH-CONFIG) to frames with columns repeat, epoch, val_loss and val_loss_std. A
-    panel an architecture, a colour a configuration; repeats after the first are thin lines without a band.
+    `histories` maps variants (ARCH-CONFIG) to tables with columns repeat, epoch, val_loss and val_loss_std.
+    Each architecture has a panel, each configuration a colour. Repeats after the first are thin lines without
+    a band.
     """
     figure, panels = _variant_panels(histories, "Validation cross-entropy")
     for axes, colour, marker, variant in panels:
@@ -124,10 +125,10 @@ def _other_repeats(axes: Axes, history: pd.DataFrame, measure: str, colour: str)
 
 @_styled
 def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure:
-    """Training against validation by epoch: a row an architecture, a column a configuration.
+    """Training and validation curves by epoch, with a row per architecture and a column per configuration.
 
-    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE, of which the first repeat is
-    drawn; `measure` is loss or f1.
+    `histories` as in `loss_curves`, with columns train_MEASURE and val_MEASURE. Only the first repeat is
+    drawn. `measure` is loss or f1.
     """
     archs, configs, note = _archs_and_configs(histories)
     figure = Figure(figsize=(2 * max(4, len(configs)), 0.5 + 1.75 * len(archs)), layout="constrained")
@@ -155,9 +156,10 @@ def train_and_val(histories: Mapping[str, pd.DataFrame], measure: str) -> Figure
 
 @_styled
 def training_curve(history: pd.DataFrame, measure: str) -> Figure:
-    """One training by epoch, training against validation where there is one. `measure` is loss or f1.
+    """Training curve of one model by epoch, with the validation curve if there is one.
 
-    `history` has columns epoch, train_MEASURE and val_MEASURE, and val_loss_std, drawn as a band of the loss.
+    `measure` is loss or f1. `history` has columns epoch, train_MEASURE, val_MEASURE and val_loss_std. The
+    latter is drawn as a band.
     """
     figure = Figure(figsize=(4.4, 2.9), layout="constrained")
     axes = figure.subplots()
@@ -179,9 +181,9 @@ def training_curve(history: pd.DataFrame, measure: str) -> Figure:
 
 
 def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str], str | None]:
-    """The parts of `variants`: architectures as they come, the paper's configurations before others.
+    """Architectures and configurations of `variants`. The configurations of the paper come first.
 
-    The configurations end after MOST_CONFIGS; if there are more, the last value says so.
+    At most MOST_CONFIGS configurations are returned. The last value is a note if there are more, else None.
     """
     parts = [variant.split("-", 1) for variant in variants]
     archs = list(dict.fromkeys(arch for arch, _ in parts))
@@ -194,7 +196,7 @@ def _archs_and_configs(variants: Iterable[str]) -> tuple[list[str], list[str], s
 def _variant_panels(
     variants: Collection[str], label: str, by: str = "Epoch"
 ) -> tuple[Figure, list[tuple[Axes, str, str, str]]]:
-    """A figure with one panel an architecture, and for each variant its panel, colour and marker."""
+    """A figure with one panel per architecture, and the panel, colour and marker of each variant."""
     archs, configs, note = _archs_and_configs(variants)
     columns = min(2, len(archs))
     rows = math.ceil(len(archs) / columns)
@@ -210,7 +212,7 @@ def _variant_panels(
         if place % columns == 0:
             axes.set_ylabel(label)
     looks = {
-        # a colour that comes again has another marker
+        # a repeated colour has another marker
         config: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
         for place, config in enumerate(configs)
     }
@@ -225,9 +227,9 @@ def _variant_panels(
 
 @_styled
 def per_class_f1(frame: pd.DataFrame) -> Figure:
-    """Test F1 of each class, best first. Columns class and f1; above 40 classes the bars fill two panels.
+    """Test F1 of each class, best first. Columns class and f1. More than 40 classes fill two panels.
 
-    Of more than EVERY_CLASS classes one panel shows the best and the other the worst. The mean is over all.
+    With more than EVERY_CLASS classes, the panels show the best and the worst. The mean is over all.
     """
     ranked = frame.sort_values(["f1", "class"], ascending=[False, True])
     columns = 1 if len(ranked) <= 40 else 2
@@ -258,9 +260,9 @@ def per_class_f1(frame: pd.DataFrame) -> Figure:
 def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Counts of test images by actual class (rows) and predicted class (columns), in the order of `classes`.
 
-    `frame` has columns actual, predicted and count, one row a pair that occurs. Up to 24 classes every
-    class is named and every count written; beyond that every few classes are named. Of more than EVERY_CLASS
-    classes only those of the most frequent confusions are shown, MOST_CONFUSED in number.
+    `frame` has columns actual, predicted and count, one row per pair that occurs. With up to 24 classes,
+    every class and every count is labelled; with more, only some classes are labelled. With more than
+    EVERY_CLASS classes, only the MOST_CONFUSED classes with the most frequent confusions are shown.
     """
     known = len(classes)
     if known > EVERY_CLASS:
@@ -297,7 +299,7 @@ def confusion(frame: pd.DataFrame, classes: Sequence[str]) -> Figure:
 
 
 def _most_confused(frame: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """MOST_CONFUSED of `classes`, in their order: those of the most frequent wrong answers in `frame`."""
+    """The MOST_CONFUSED of `classes`, in their order: those with the most frequent errors in `frame`."""
     wrong = frame[frame.actual != frame.predicted].sort_values("count", ascending=False, kind="stable")
     pairs = wrong[["actual", "predicted"]].to_numpy().ravel()
     chosen = set(list(dict.fromkeys([*pairs, *classes]))[:MOST_CONFUSED])
@@ -308,7 +310,7 @@ def _most_confused(frame: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 def by_class(photographs: pd.DataFrame, measure: str) -> Figure:
     """The column `measure` of the photographs of each class, by median: 5 % to 95 %, quartiles and median.
 
-    Of more than MOST_CONFUSED classes, those with the lowest and those with the highest medians.
+    With more than MOST_CONFUSED classes, only those with the lowest and the highest medians are shown.
     """
     spans = photographs.groupby("class")[measure].quantile([0.05, 0.25, 0.5, 0.75, 0.95]).unstack()
     spans = spans.sort_values(0.5, kind="stable")
@@ -329,7 +331,7 @@ def by_class(photographs: pd.DataFrame, measure: str) -> Figure:
 def reliability(bins: pd.DataFrame) -> Figure:
     """Reliability diagram (Guo et al., 2017): accuracy by confidence above, images of each bin below.
 
-    `bins` as `analysis.calibration` gives it. Hatched: the gap between a bin's confidence and its accuracy.
+    `bins` is the result of `analysis.calibration`. Hatched: the gap between confidence and accuracy.
     """
     figure = Figure(figsize=(4.6, 5.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -361,13 +363,11 @@ def reliability(bins: pd.DataFrame) -> Figure:
 
 @_styled
 def coverage(curve: pd.DataFrame) -> Figure:
-    """Accuracy by coverage: `curve` as `analysis.coverage` gives it."""
+    """Accuracy by coverage. `curve` is the result of `analysis.coverage`."""
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.coverage, curve.accuracy, color=COLOURS[0])
-    axes.set(
-        xlim=(0, 1), xlabel="Coverage: share of images answered, highest confidence first", ylabel="Accuracy"
-    )
+    axes.set(xlim=(0, 1), xlabel="Coverage: share of images, highest confidence first", ylabel="Accuracy")
     axes.set_ylim(top=1.005)
     return figure
 
@@ -383,7 +383,7 @@ def entropies(clean: pd.Series, attacked: pd.Series, classes: int) -> Figure:
     edges = np.linspace(0, math.log(classes), 41)
     looks = ((clean, "original", COLOURS[0], None), (attacked, "attacked", COLOURS[1], "////"))
     for values, label, colour, hatch in looks:
-        # float32 may round the entropy of an even answer to just above the last edge
+        # float32 may round the entropy of a uniform prediction to just above the last edge
         counts, _ = np.histogram(np.clip(values, 0, edges[-1]), edges)
         axes.stairs(
             counts,
@@ -435,7 +435,7 @@ def _by_epsilon(axes: Axes, epsilons: pd.Series) -> None:
     if len(positive):
         axes.set_xscale("symlog", linthresh=positive.min(), linscale=0.5)
         axes.set_xlim(-0.15 * positive.min(), 1.15 * positive.max())
-    if len(epsilons) <= MOST_EPSILONS:  # of more the labels would overlap
+    if len(epsilons) <= MOST_EPSILONS:  # with more, the labels would overlap
         axes.xaxis.set_major_locator(FixedLocator(epsilons.to_list()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -446,7 +446,7 @@ def _by_epsilon(axes: Axes, epsilons: pd.Series) -> None:
 def variants_by_epsilon(table: pd.DataFrame) -> Figure:
     """Accuracy of every variant under FGSM by epsilon; columns variant, epsilon and accuracy.
 
-    A panel an architecture, a colour a configuration, as in `loss_curves`.
+    Each architecture has a panel, each configuration a colour, as in `loss_curves`.
     """
     figure, panels = _variant_panels(list(dict.fromkeys(table.variant)), "Accuracy", EPSILON)
     for axes, colour, marker, variant in panels:
@@ -470,13 +470,13 @@ def variants_by_severity(table: pd.DataFrame) -> Figure:
 
 @_styled
 def detection(curves: Mapping[str, Mapping]) -> Figure:
-    """How well entropy tells attacked images: for each attack its ROC curve, `fpr`, `tpr` and `auc`."""
+    """ROC curves of entropy as a detector of attacks. `curves` has `fpr`, `tpr` and `auc` of each attack."""
     figure = Figure(figsize=(4.4, 4.1), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="chance")
     for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(curve["fpr"], curve["tpr"], color=colour, label=f"{name}, area {curve['auc']:.3f}")
-    axes.set(xlabel="Original images called attacked", ylabel="Attacked images called attacked")
+        axes.plot(curve["fpr"], curve["tpr"], color=colour, label=f"{name}, AUC {curve['auc']:.3f}")
+    axes.set(xlabel="Original images above the threshold", ylabel="Attacked images above the threshold")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     axes.set_aspect("equal")
     axes.legend(loc="lower right")
@@ -485,7 +485,7 @@ def detection(curves: Mapping[str, Mapping]) -> Figure:
 
 @_styled
 def fgsm_examples(examples: Sequence[Example]) -> Figure:
-    """Figure 5, one row an example: image, noise, attacked image, top-3 before and after, change of rank."""
+    """Figure 5, one row per example: image, noise, attacked image, top 3 before and after, change of rank."""
     layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.05)
     figure = Figure(figsize=(11.5, 0.35 + 1.95 * len(examples)), layout=layout)
     grid = figure.subplots(len(examples), 6, width_ratios=(1, 1, 1, 1.45, 1.45, 1.75), squeeze=False)
@@ -512,7 +512,7 @@ def fgsm_examples(examples: Sequence[Example]) -> Figure:
 
 
 def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
-    """Bars of the class probabilities in `top`, each under its class's name; the actual class in colour."""
+    """Bars of the probabilities in `top`, each below the name of its class. The actual class has a colour."""
     axes.set_xlim(0, 1)
     axes.set_ylim(2.62, -0.62)
     for place, (name, probability) in enumerate(top):
@@ -524,7 +524,7 @@ def _top(axes: Axes, top: Sequence[tuple[str, float]], actual: str) -> None:
 
 
 def _ranks(axes: Axes, example: Example) -> None:
-    """The classes of `example.before`: rank before and after the attack, and the places lost or won."""
+    """The classes of `example.before`: rank before and after the attack, and the change of rank."""
     axes.set_xlim(0, 1)
     axes.set_ylim(2.62, -0.62)
     for place, ((name, _), after) in enumerate(zip(example.before, example.rank_after, strict=True)):
@@ -553,6 +553,6 @@ def _shorten(text: str, width: int) -> str:
 
 
 def _fitting(text: str, width: int) -> int:
-    """How many characters of `text` that fill `width` columns: a Chinese character fills two."""
+    """The number of characters of `text` that fit into `width` columns. A Chinese character fills two."""
     columns = len(text) + sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return width * len(text) // max(1, columns)

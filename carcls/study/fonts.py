@@ -1,4 +1,4 @@
-"""Installed fonts for the characters that the figures' own font, DejaVu Sans, lacks."""
+"""Installed fonts for the characters that DejaVu Sans, the font of the figures, lacks."""
 
 import logging
 import unicodedata
@@ -16,10 +16,10 @@ _reported: set[str] = set()
 
 
 def add_fallbacks(figure: Figure) -> None:
-    """Let installed fonts draw the characters of `figure` that the font of their text lacks.
+    """Add installed fonts as fallbacks for the characters of `figure` that the font of their text lacks.
 
-    A text whose font has all of its characters stays as it is. If no installed font has a character, a
-    warning is logged, once in a process.
+    A text is unchanged if its font has all of its characters. If no installed font has a character, a warning
+    is logged, once per process.
     """
     missing = {text: characters for text in figure.findobj(Text) if (characters := _missing(text))}
     families = _families(frozenset().union(*missing.values()))
@@ -32,7 +32,7 @@ def _missing(text: Text) -> set[str]:
     characters = {
         character
         for character in text.get_text()
-        if not character.isascii() and unicodedata.category(character) != "Cf"  # which is never drawn
+        if not character.isascii() and unicodedata.category(character) != "Cf"  # Cf characters are invisible
     }
     return characters - _characters(findfont(text.get_fontproperties())) if characters else characters
 
@@ -44,7 +44,7 @@ def _characters(path: str) -> frozenset[str]:
 
 @lru_cache
 def _families(characters: frozenset[str]) -> tuple[str, ...]:
-    """The fewest installed families found that have `characters`, those that have most of them first."""
+    """Installed families that together have `characters`, selected greedily: most characters first."""
     if not characters:
         return ()
     left, families = characters, []
@@ -69,15 +69,15 @@ def _families(characters: frozenset[str]) -> tuple[str, ...]:
 
 def _installed() -> Iterator[tuple[str, FT2Font]]:
     """Each installed family with its most regular font: sans-serif families first, monospaced ones last."""
-    known = {entry.fname for entry in fontManager.ttflist}  # a cache that may be older than a font
+    known = {entry.fname for entry in fontManager.ttflist}  # this list may be older than a font
     for path in sorted(set(findSystemFonts()) - known):
-        with suppress(Exception):  # a font that Matplotlib cannot read, as in its own search
+        with suppress(Exception):  # skip a font that Matplotlib cannot read, as its own search does
             fontManager.addfont(path)
     entries = [
         entry
         for entry in fontManager.ttflist
         if entry.style == "normal"
-        and "lastresort" not in entry.name.replace(" ", "").lower()  # boxes for every character there is
+        and "lastresort" not in entry.name.replace(" ", "").lower()  # it has boxes for all characters
         and getattr(entry, "index", 0) == 0  # the fonts of a collection have the same characters
     ]
     entries.sort(

@@ -1,16 +1,16 @@
-"""Heat maps as a table and as pictures: how much each place of an image speaks for a model's answer."""
+"""Heat maps drawn over images: how much each part of an image contributes to a prediction."""
 
 import cv2
 import matplotlib
 import numpy as np
 
-OPACITY = 0.7  # of the colours, where it is hottest
+OPACITY = 0.7  # of the colour at the maximum of the map
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """`image` (uint8, (h, w, 3)) in grey, `heat` stretched over it in colour: uint8, the same shape.
+    """`image` (uint8, (h, w, 3)) in grey, with `heat` enlarged to its size in colour. Returns the same shape.
 
-    Grey places say nothing for the answer, bright ones most.
+    Grey areas do not contribute to the prediction, bright areas contribute most.
     """
     height, width = image.shape[:2]
     spread = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)

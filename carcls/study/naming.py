@@ -1,9 +1,9 @@
-"""Make, model, body type and year out of class names such as "Aston Martin Virage Coupe 2012"."""
+"""Parse make, model, body type and year from class names such as "Aston Martin Virage Coupe 2012"."""
 
 import re
 from dataclasses import dataclass
 
-# the names of Stanford Cars put no mark between make and model, so makes of two words are listed
+# Stanford Cars does not separate make and model, so makes of two words are listed
 NAME = re.compile(
     r"(?P<make>Alfa Romeo|AM General|Aston Martin|Land Rover|\S+) (?P<model>.+) (?P<year>(?:19|20)\d\d)",
     re.IGNORECASE,
@@ -24,7 +24,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class CarName:
-    """The parts of a class name. `model` has the type's words; `type` is None where the name has none."""
+    """The parts of a class name. `model` includes the words of the type. `type` is None if there is none."""
 
     make: str
     model: str
@@ -33,9 +33,9 @@ class CarName:
 
 
 def parse(name: str) -> CarName | None:
-    """The parts of a name "Make Model Type Year"; None when it does not end in a year after two words.
+    """The parts of a name "Make Model Type Year", or None if the name is not two or more words and a year.
 
-    The type is that of the last word that names one: a "Phantom Drophead Coupe Convertible" is a convertible.
+    The last word that is a type counts: a "Phantom Drophead Coupe Convertible" is a convertible.
     """
     match = NAME.fullmatch(name)
     if match is None:

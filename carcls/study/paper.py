@@ -1,8 +1,8 @@
-"""The numbers of "Utilizing ResNet in a car classification task" (Iommi, 2025), to lay beside a run's."""
+"""The numbers of "Utilizing ResNet in a car classification task" (Iommi, 2025), for comparison with a run."""
 
 from collections.abc import Collection
 
-VARIANTS = {  # Table 2, in its order; the table prints train_loss in 1e-4 and val_f1 in 1e-1
+VARIANTS = {  # Table 2, in its order; there, train_loss is in units of 1e-4 and val_f1 in units of 1e-1
     "resnet18-scratch": {"train_loss": 7.76e-4, "train_f1": 0.99, "val_loss": 1.81, "val_f1": 0.580},
     "resnet18-pretrained": {"train_loss": 1.44e-4, "train_f1": 0.99, "val_loss": 0.52, "val_f1": 0.873},
     "resnet18-freeze6": {"train_loss": 1.57e-4, "train_f1": 1.00, "val_loss": 0.56, "val_f1": 0.864},
@@ -28,9 +28,9 @@ CONFIGS = {  # Table 1: number and intuition
 
 
 def is_stanford_cars(classes: Collection[str]) -> bool:
-    """Whether `classes` are the paper's: 196, with the first and the last of Stanford Cars among them.
+    """Whether `classes` are those of the paper: 196 classes that include the first and last of Stanford Cars.
 
-    A subset of the real classes is an easier task, and the paper's numbers say nothing about it.
+    A subset of these classes is an easier task, for which the numbers of the paper are not comparable.
     """
     names = {name.casefold() for name in classes}
     return len(names) == 196 and {"am general hummer suv 2000", "smart fortwo convertible 2012"} <= names

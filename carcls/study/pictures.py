@@ -1,4 +1,4 @@
-"""The report's pictures: images of a run beside what was made of them and what was answered to them."""
+"""The images in the report, with their augmented copies, predictions and heat maps."""
 
 import base64
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from carcls.imageset.archive import ArchiveReader
 from carcls.study import analysis, heat, naming
 from carcls.study.run import LIMITS, Run
 
-PAIRS = 9  # most confused pairs shown
-LISTED = 24  # labels to doubt and unusual photographs shown
+PAIRS = 9  # number of most confused pairs shown
+LISTED = 24  # number of possible label errors and of unusual photographs shown
 THUMBNAIL = 160  # pixels
 
 
 def uri(data: bytes, kind: str) -> str:
-    """`data` as a URI of its own, which a page that needs no other file can name."""
+    """`data` as a data URI, which embeds it in a page."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -29,7 +29,7 @@ def samples(run: Run) -> list[dict]:
 
 
 def augmented(run: Run) -> list[dict]:
-    """For each operation an original and the copy that it alone made, each from another part of the set."""
+    """For each operation, an original and a copy made by it alone, from different parts of the set."""
     index = run.index("train")
     originals = index[index.operations == ""].set_index("source", drop=False)
     single = index[(index.operations != "") & ~index.operations.str.contains(" ")]
@@ -53,7 +53,7 @@ def augmented(run: Run) -> list[dict]:
 
 
 def worst(run: Run) -> list[dict]:
-    """The classes of the lowest test F1: an image, and the surest wrong answers to others with their heat."""
+    """The classes with the lowest test F1: an image, and the most confident errors with their heat maps."""
     scores = shown.worst(run.csv("plots/test/per_class.csv"))
     answers = run.csv("plots/test/predictions.csv")
     first = _of_classes(run, scores["class"])
@@ -67,7 +67,7 @@ def worst(run: Run) -> list[dict]:
 
 
 def _nearest(run: Run, names: Iterable[str]) -> dict[str, dict]:
-    """The nearest training image (class, uri) of each of the test images `names`, if it was measured."""
+    """The nearest training image (class, uri) of each of the test images `names`, if the model has LIMITS."""
     if not run.has(LIMITS):
         return {}
     nearest = run.csv(LIMITS).set_index("name")["nearest"]
@@ -78,12 +78,12 @@ def _nearest(run: Run, names: Iterable[str]) -> dict[str, dict]:
 
 
 def right(run: Run) -> list[dict]:
-    """A right answer of middling confidence to each class, with its heat."""
+    """A correctly classified image of median confidence for each class, with its heat map."""
     return _looks(run, shown.typical(run.csv("plots/test/predictions.csv")))
 
 
 def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
-    """`answers` with the test image of each as `uri`, and under its heat map as `heat`."""
+    """`answers` with the test image of each as `uri` and its heat map as `heat`."""
     places = run.index("test").set_index("name", drop=False)
     maps = run.csv("plots/test/heat.csv").set_index("name")
     rows = []
@@ -91,12 +91,12 @@ def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
         for answer in answers.to_dict("records"):
             row, level = places.loc[answer["name"]], maps.loc[answer["name"]].to_dict()
             image = images.decode(reader.read(row["offset"], row["size"]), answer["name"])
-            looked = heat.overlay(images.resize(image, THUMBNAIL), heatmap.read(level))
+            overlaid = heat.overlay(images.resize(image, THUMBNAIL), heatmap.read(level))
             rows.append(
                 answer
                 | {
                     "uri": _thumbnail(reader, row),
-                    "heat": uri(images.encode(looked, 85), "image/jpeg"),
+                    "heat": uri(images.encode(overlaid, 85), "image/jpeg"),
                     "layer": level["layer"],
                     "grid": f"{level['height']} × {level['width']}",
                 }
@@ -122,7 +122,7 @@ def pairs(run: Run) -> list[dict]:
 
 
 def listed(run: Run, path: str) -> list[dict]:
-    """The first rows of the csv `path`, which has the columns split and name, each with its picture."""
+    """The first rows of the csv `path`, each with its image. The csv has the columns split and name."""
     rows = run.csv(path).head(LISTED).to_dict("records")
     places = {split: run.index(split).set_index("name") for split in {row["split"] for row in rows}}
     for row in rows:

@@ -1,4 +1,4 @@
-"""All tables and figures of a run on one HTML page that needs no other file and no network."""
+"""The report: all tables and figures of a run on one HTML page, which needs no other file and no network."""
 
 from collections.abc import Sequence
 from importlib import metadata
@@ -23,16 +23,16 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPLITS = ("train", "val", "test")
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "scikit-learn")
 CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")  # of a ResNet
-COPIES = 24  # pictures that are there twice, named of each kind
+COPIES = 24  # number of duplicates listed for each kind
 
 
 def render(params: Params, root: Path = Path("."), name: str | None = None) -> str:
-    """The page as HTML text, read from the outputs of the other stages under `root`.
+    """The report as HTML text, made from the outputs of the other stages in `root`.
 
-    For a study (`name` is None) it shows all variants: the paper's eight in its order, then the others. With
-    the `name` of a results folder it is about one model, and parts without files are left out: training,
-    attack, label errors. Equal files give equal text. Raises InputError naming the first file that is missing
-    or lacks a key.
+    For a study (`name` is None), it shows all variants: the eight of the paper in their order, then the
+    others. With the `name` of a results folder, it shows one model. Parts without files, such as the
+    attack, are omitted. Equal files give equal text. Raises InputError, which names the file, if a file is
+    missing or lacks a key.
     """
     chosen = params.variant
     trained = name is None or (root / f"metrics/train/{chosen}.json").exists()
@@ -65,7 +65,7 @@ def render(params: Params, root: Path = Path("."), name: str | None = None) -> s
 
 
 def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
-    """Which parts the page has."""
+    """Which parts the report has."""
     return {
         "study": study,
         "training": trained,
@@ -78,7 +78,7 @@ def _parts(run: Run, study: bool, trained: bool) -> dict[str, bool]:
 
 
 def _check_late_files(run: Run, chosen: str, parts: dict[str, bool]) -> None:
-    """Raise InputError for a missing file that is read late, before figures are drawn."""
+    """Raise InputError early if a file is missing that is only read after figures are drawn."""
     late = {
         f"metrics/train/{chosen}.json": parts["training"],
         "metrics/test.json": True,
@@ -92,14 +92,14 @@ def _check_late_files(run: Run, chosen: str, parts: dict[str, bool]) -> None:
 
 
 def _variants(params: Params, parts: dict[str, bool]) -> list[str]:
-    """The variants that the page is about."""
+    """The variants that the report shows."""
     if parts["study"]:
         return [variant_name(*cell) for cell in cells(params.model.arch, params.model.config)]
     return [params.variant] if parts["training"] else []
 
 
 def _pictures(run: Run, parts: dict[str, bool]) -> dict:
-    """The page's images, and how many possible label errors there are besides those shown."""
+    """The images of the report, and the total number of possible label errors."""
     return {
         "samples": pictures.samples(run),
         "augmented": pictures.augmented(run),
@@ -112,7 +112,7 @@ def _pictures(run: Run, parts: dict[str, bool]) -> dict:
 
 
 def _quality(run: Run) -> dict:
-    """How well each measure alone predicts the class, and the unusual photographs."""
+    """How well each single measure predicts the class, and the unusual photographs."""
     return {
         "shortcuts": run.csv("plots/shortcuts.csv").to_dict("records"),
         "unusual": pictures.listed(run, "plots/unusual.csv"),
@@ -121,7 +121,7 @@ def _quality(run: Run) -> dict:
 
 
 def examples_png(params: Params, root: Path) -> bytes:
-    """Figure 5 as a PNG. Raises InputError when one of its files is missing."""
+    """Figure 5 as a PNG. Raises InputError if one of its files is missing."""
     run = Run(root)
     arrays = load(run.bytes("data/fgsm_examples.safetensors"))
     examples = read_examples(run.csv("plots/fgsm/examples.csv"), arrays, params.fgsm.epsilon)
@@ -136,7 +136,7 @@ def _environment(run: Run) -> Environment:
     environment.filters |= written | {"listed": _listed, "signed": _signed, "span": _span}
 
     def number(path: str, key: str, decimals: int = 4) -> Markup:
-        """The number `key` of a metrics file, rounded to read, with its exact value as attribute."""
+        """The number `key` of a metrics file, rounded, with its exact value as attribute."""
         return _exact(run.value(path, key), f"{path}:{key}", decimals)
 
     def highest(variants: Sequence[str], key: str) -> str:
@@ -153,13 +153,13 @@ def _exact(value: float | int, origin: str, decimals: int = 4) -> Markup:
 
 
 def _signed(difference: float, decimals: int) -> str:
-    """A difference with its sign, as in +0.012; one that rounds to zero has none."""
+    """A difference with its sign, such as +0.012. A difference that rounds to zero has no sign."""
     text = f"{difference:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def _listed(words: Sequence[str]) -> str:
-    """Words as a sentence has them: a, b and c."""
+    """Words as a list in a sentence: a, b and c."""
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
@@ -196,7 +196,7 @@ def _source(params: Params) -> str:
 
 
 def _versions() -> str:
-    """Versions of what computes, as in "torch 2.11.0, ..."; what has another name here is left out."""
+    """Versions of installed PACKAGES, such as "torch 2.11.0, ..."."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -209,7 +209,7 @@ def _versions() -> str:
 def _data(run: Run, folds: int | None) -> pd.DataFrame:
     """Photographs (SPLIT) and images after augmentation (SPLIT_images) of each class, in order of label.
 
-    With `folds`, all that train are tested too.
+    With `folds`, all training photographs are also test photographs.
     """
     photographs = run.csv("data/split.csv")
     names = photographs.drop_duplicates("label").sort_values("label")["class"]
@@ -223,7 +223,7 @@ def _data(run: Run, folds: int | None) -> pd.DataFrame:
 
 
 def _copies(run: Run) -> list[dict]:
-    """For each kind of picture that is there twice: how many, how many were left out, and some rows."""
+    """For each kind of duplicates: their number, how many were removed from training, and the first rows."""
     return [
         {
             "kind": kind,
@@ -244,7 +244,7 @@ def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[fl
 
 
 def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dict:
-    """How variants differ: over repeats, and by architecture."""
+    """Differences between variants: over repeats, and by architecture."""
     repeats = _repeats(params, run, variants)
     differences = analysis.differences(repeats)
     ranked = "val_f1_mean" if repeats else "val_f1"
@@ -258,16 +258,18 @@ def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dic
 def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.DataFrame) -> list[dict]:
     """The rows of `analysis.architecture_gaps` for the validation score `ranked`.
 
-    larger: whether a gap is larger than seed noise by `differences`, or without these than chance.
+    larger: whether a gap is larger than seed noise (`differences`) or, without repeats, than sampling noise.
     """
     metrics = {variant: run.json(f"metrics/train/{variant}.json") for variant in variants}
     scores = {variant: found[ranked] for variant, found in metrics.items() if ranked in found}
     images = int((run.index("val")["operations"] == "").sum())
     gaps = analysis.architecture_gaps(scores, images)
-    told = {frozenset((row.higher, row.lower)): row.told == "yes" for row in differences.itertuples()}
+    significant = {
+        frozenset((row.higher, row.lower)): row.significant == "yes" for row in differences.itertuples()
+    }
     larger = [
-        told.get(frozenset(variant_name(arch, row.config) for arch in (row.first, row.second)))
-        if told
+        significant.get(frozenset(variant_name(arch, row.config) for arch in (row.first, row.second)))
+        if significant
         else abs(row.gap) > row.chance
         for row in gaps.itertuples()
     ]
@@ -276,7 +278,7 @@ def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.D
 
 
 def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
-    """What the answers on the test set say: tables and numbers of the sections Test and Attack."""
+    """Tables and numbers of the sections Test and Attack, computed from the predictions on the test set."""
     per_class = run.csv("plots/test/per_class.csv")
     classes = per_class["class"].to_list()
     test = _test(run)
@@ -301,7 +303,7 @@ def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
 
 
 def _test(run: Run) -> pd.DataFrame:
-    """The answers to the test images, with the columns of `results.limits` if the model is calibrated."""
+    """The predictions on the test set, with the columns of `results.limits` if the model is calibrated."""
     return run.csv(LIMITS if run.has(LIMITS) else "plots/test/predictions.csv")
 
 
@@ -311,7 +313,7 @@ def _uncalibrated_error(test: pd.DataFrame) -> float:
 
 
 def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
-    """The answers to what each attack made of the test images; no attack that was not asked for."""
+    """The predictions on the attacked test images, for each attack that was run."""
     if not parts["attack"]:
         return {}
     found = {name: run.csv(f"plots/fgsm/{kind.file}") for name, kind in ATTACKS.items()}
@@ -319,7 +321,7 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
 
 
 def _all_variants(params: Params, run: Run, variants: list[str], study: bool) -> dict:
-    """Every variant on validation images: attacked, corrupted and calibrated."""
+    """Scores of every variant on validation images: under attack, under corruptions, and calibration."""
     if not study:
         return {"robustness": [], "defended": [], "corruptions": {}, "calibrated": []}
     robustness = _robustness(params, run, variants)
@@ -333,7 +335,7 @@ def _all_variants(params: Params, run: Run, variants: list[str], study: bool) ->
 
 
 def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
-    """Of each variant its rows of plots/fgsm/variants.csv, by the title of what was done to the images."""
+    """The rows of plots/fgsm/variants.csv of each variant, by the title of the attack, or "clean"."""
     table = run.csv("plots/fgsm/variants.csv")
     inputs = {"clean": ("fgsm", 0.0)} | {
         kind.title: (name, params.fgsm.epsilon) for name, kind in ATTACKS.items() if name in set(table.attack)
@@ -348,7 +350,7 @@ def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
 
 
 def _defended(params: Params, robustness: list[dict]) -> list[dict]:
-    """Pairs of rows of `robustness`: `robust` was trained on attacked images, `plain` as it but on none."""
+    """Pairs of rows of `robustness`: `robust` was trained on attacked images, `plain` is the same without."""
     rows = {row["variant"]: row for row in robustness}
     pairs = []
     for variant, row in rows.items():
@@ -362,11 +364,11 @@ def _defended(params: Params, robustness: list[dict]) -> list[dict]:
 
 
 def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
-    """What the page says about common corruptions.
+    """Tables and numbers of the section on common corruptions.
 
     test: rows of Table S7; variants: accuracy of each variant, by corruption and over all, on originals and
     under FGSM (mean over epsilons); of_fgsm, of_original: rank correlations of accuracy over all corruptions
-    with these two; pairs: what adversarial training changes, for each of `defended`.
+    with these two; pairs: the scores of each pair in `defended`, with the sampling noise of their difference.
     """
     test, table = run.csv("plots/corruptions/test.csv"), run.csv("plots/corruptions/variants.csv")
     scores = _by_corruption(run, table).reindex(variants).dropna(how="all")
@@ -391,7 +393,7 @@ def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
 
 
 def _by_corruption(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """Columns original, fgsm, a corruption each, overall: accuracy of each variant (index) on originals."""
+    """Columns original, fgsm, one per corruption, and overall: accuracy of each variant (index)."""
     attacked = run.csv("plots/fgsm/variants.csv")
     fgsm = attacked[attacked.attack == "fgsm"]
     columns = {
@@ -410,7 +412,7 @@ def _calibrated(run: Run, variants: list[str]) -> list[dict]:
 
 
 def _by_severity(run: Run) -> pd.DataFrame:
-    """Columns variant, severity, accuracy: over all corruptions; severity 0 is the originals."""
+    """Columns variant, severity, accuracy over all corruptions. Severity 0: the originals."""
     attacked, table = run.csv("plots/fgsm/variants.csv"), run.csv("plots/corruptions/variants.csv")
     originals = attacked[(attacked.attack == "fgsm") & (attacked.epsilon == 0)].assign(severity=0)
     tables = [originals[["variant", "severity", "accuracy"]]]
@@ -432,7 +434,7 @@ def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dic
 
 
 def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: dict) -> dict[str, dict]:
-    """`figures`: each figure of figures.py by name, Figure 5 as `examples_png` drew it."""
+    """`figures`: the figures of figures.py by name, and Figure 5 from the file that `examples_png` wrote."""
     scores, test = run.csv("plots/test/per_class.csv"), _test(run)
     classes = scores["class"].to_list()
     drawn = {
@@ -474,5 +476,5 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
 
 
 def _css_width(png: bytes) -> int:
-    """Width of a PNG of figures.png in CSS pixels, of which an inch has 96."""
+    """Width of a PNG of figures.png in CSS pixels, of which there are 96 per inch."""
     return int.from_bytes(png[16:20], "big") * 96 // figures.DPI

@@ -1,4 +1,4 @@
-"""The files of a run, as the report reads them: a study in the project's folder, or one model in its own."""
+"""The files that the report reads: those of a study in the project folder, or of one results folder."""
 
 import io
 import json
@@ -10,22 +10,22 @@ import pandas as pd
 from carcls.errors import InputError
 from carcls.imageset import archive
 
-TEXT = (  # a class may be called NA
+TEXT = (  # columns that are text, even if a class is called NA or 7
     *("name", "class", "actual", "predicted", "split", "reason", "path", "sha256"),
     *("kind", "other", "other_class", "other_split", "left_out"),
     *("levels", "layer", "photograph", "answer", "variant", "attack", "class_attacked"),
     *("corruption", "condition", "measure", "nearest"),
 )
-LIMITS = "plots/test/limits.csv"  # only of a model with a temperature
+LIMITS = "plots/test/limits.csv"  # exists only for a calibrated model
 
 
 class Run:
-    """The files of a run by their path from its folder, each read once."""
+    """The files of a run by their path relative to `root`. Each JSON or csv file is read once."""
 
     def __init__(self, root: Path, trained: bool = True) -> None:
-        """`trained`: whether a training is part of the run, and with it images to train and choose on."""
+        """`trained`: whether the run includes a training, and therefore training and validation images."""
         self.root = root
-        self.shown = "train" if trained else "test"  # the split whose images stand for their classes
+        self.shown = "train" if trained else "test"  # the split of the images that represent their classes
         self.json = cache(self._json)
         self.csv = cache(self._csv)
 
@@ -36,13 +36,13 @@ class Run:
         try:
             return (self.root / path).read_bytes()
         except FileNotFoundError:
-            raise InputError(f"{self.root / path} is missing; `dvc repro` makes it.") from None
+            raise InputError(f"{self.root / path} is missing: run `dvc repro` to create it.") from None
 
     def _json(self, path: str) -> dict:
         return json.loads(self.bytes(path))
 
     def _csv(self, path: str) -> pd.DataFrame:
-        """Numbers are parsed by Python: pandas may lose the last bit of a float, and here that is shown."""
+        """Python parses the numbers, because pandas may lose the last bit of a float."""
         frame = pd.read_csv(io.BytesIO(self.bytes(path)), dtype=str, keep_default_na=False)
         for column in frame.columns.difference(TEXT):
             frame[column] = [
@@ -54,14 +54,16 @@ class Run:
         try:
             return self.json(path)[key]
         except KeyError:
-            raise InputError(f"{self.root / path} has no {key}; `dvc repro -f` makes it anew.") from None
+            raise InputError(
+                f"{self.root / path} has no {key}: run `dvc repro -f` to create it again."
+            ) from None
 
     def tar(self, split: str) -> Path:
         """The archive of a split's images."""
         return self.root / f"data/images/{split}.tar"
 
     def index(self, split: str) -> pd.DataFrame:
-        """What is in the archive of a split; no row where a run without training has none."""
+        """The index of the archive of a split. Empty for train and val in a run without training."""
         if self.shown == "test" != split:
             return pd.DataFrame(columns=["name", "class", "source", "operations"])
         return archive.read_index(self.tar(split))

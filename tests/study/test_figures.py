@@ -1,4 +1,4 @@
-"""What a figure draws is what its data says: read back from the lines, bars and texts of its axes."""
+"""The lines, bars and texts of each figure match its data."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def curves(figure) -> dict[str, tuple]:
 @pytest.mark.parametrize(
     ("draw", "column"), [(figures.loss_curves, "val_loss"), (figures.f1_curves, "val_f1")]
 )
-def test_every_variant_has_its_curve_in_the_panel_of_its_architecture(histories, draw, column):
+def test_curves_of_variants_are_in_the_panel_of_their_architecture(histories, draw, column):
     drawn = curves(draw(histories))
     assert list(drawn) == list(histories)
     for variant, (line, axes) in drawn.items():
@@ -60,10 +60,12 @@ def test_every_variant_has_its_curve_in_the_panel_of_its_architecture(histories,
         left = axes.get_title() != "ResNet-34"  # the second of two columns
         assert axes.yaxis.get_tick_params()["labelleft"] == bool(axes.get_ylabel()) == left
         assert axes.xaxis.get_tick_params()["labelbottom"] and axes.get_xlabel() == "Epoch"
-    assert len({(axes.get_xlim(), axes.get_ylim()) for _, axes in drawn.values()}) == 1  # to compare them
+    assert (
+        len({(axes.get_xlim(), axes.get_ylim()) for _, axes in drawn.values()}) == 1
+    )  # so that they are comparable
 
 
-def test_configurations_are_told_apart_by_colour_and_marker_alike_in_every_panel(histories):
+def test_configuration_has_the_same_colour_and_marker_in_every_panel(histories):
     looks = {}
     for variant, (line, _) in curves(figures.f1_curves(histories)).items():
         looks.setdefault(variant.partition("-")[2], set()).add((line.get_color(), line.get_marker()))
@@ -74,7 +76,7 @@ def test_configurations_are_told_apart_by_colour_and_marker_alike_in_every_panel
 @pytest.mark.parametrize(
     "draw", [figures.f1_curves, lambda histories: figures.train_and_val(histories, "f1")]
 )
-def test_of_many_configurations_the_first_are_drawn_apart_and_the_figure_says_so(draw):
+def test_curves_show_at_most_most_configs_configurations_with_a_note(draw):
     figure = draw({f"resnet18-c{number:03}": history(number) for number in range(100)})
     [legend] = figure.legends
     assert legend.get_title().get_text() == f"The first {figures.MOST_CONFIGS} of 100 configurations"
@@ -85,7 +87,7 @@ def test_of_many_configurations_the_first_are_drawn_apart_and_the_figure_says_so
         assert len({(line.get_color(), line.get_marker()) for line in lines}) == figures.MOST_CONFIGS
 
 
-def test_the_band_of_the_loss_is_one_standard_deviation_each_way(histories):
+def test_loss_band_is_plus_minus_one_standard_deviation(histories):
     figure = figures.loss_curves({"resnet18-scratch": histories["resnet18-scratch"]})
     frame = histories["resnet18-scratch"]
     [band] = figure.axes[0].collections
@@ -96,7 +98,7 @@ def test_the_band_of_the_loss_is_one_standard_deviation_each_way(histories):
 
 
 def by_x(band):
-    """The heights of a band's corners by x."""
+    """The heights of the corners of a band, by x."""
     corners = band.get_paths()[0].vertices
     return [(x, corners[corners[:, 0] == x][:, 1]) for x in np.unique(corners[:, 0])]
 
@@ -104,7 +106,7 @@ def by_x(band):
 @pytest.mark.parametrize(
     ("draw", "column"), [(figures.loss_curves, "val_loss"), (figures.f1_curves, "val_f1")]
 )
-def test_further_repeats_are_lines_of_their_own_thinner_than_the_first(draw, column):
+def test_further_repeats_are_thin_lines(draw, column):
     repeats = [history(seed, epochs).assign(repeat=seed) for seed, epochs in ((1, 5), (2, 3), (3, 4))]
     axes = draw({"resnet18-scratch": pd.concat(repeats)}).axes[0]
     lines = axes.get_lines()
@@ -117,7 +119,7 @@ def test_further_repeats_are_lines_of_their_own_thinner_than_the_first(draw, col
     assert len(axes.collections) == (column == "val_loss")
 
 
-def test_training_against_validation_is_drawn_of_the_first_repeat():
+def test_train_and_val_shows_only_the_first_repeat():
     repeats = [history(seed).assign(repeat=seed) for seed in (1, 2)]
     figure = figures.train_and_val({"resnet18-scratch": pd.concat(repeats)}, "f1")
     train, val = figure.axes[0].get_lines()
@@ -126,7 +128,7 @@ def test_training_against_validation_is_drawn_of_the_first_repeat():
 
 
 @pytest.mark.parametrize("count", [12, 196])
-def test_classes_are_listed_by_f1_from_best_to_worst(count):
+def test_per_class_f1_is_sorted_from_best_to_worst(count):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"class": [f"Class {place}" for place in range(count)], "f1": rng.random(count)})
     figure = figures.per_class_f1(frame)
@@ -134,11 +136,13 @@ def test_classes_are_listed_by_f1_from_best_to_worst(count):
     names = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
     assert bars == sorted(frame.f1, reverse=True)
     labels = figure.axes[0].get_yticklabels()
-    assert figure.get_figheight() * 72 > len(labels) * labels[0].get_fontsize()  # points: they do not overlap
+    assert (
+        figure.get_figheight() * 72 > len(labels) * labels[0].get_fontsize()
+    )  # in points; labels do not overlap
     assert names == frame.sort_values("f1", ascending=False)["class"].to_list()
 
 
-def test_of_many_classes_the_best_and_the_worst_are_listed_and_the_figure_says_so(rng):
+def test_per_class_f1_of_many_classes_shows_best_and_worst_with_a_title(rng):
     frame = pd.DataFrame({"class": [f"Class {place}" for place in range(9170)], "f1": rng.random(9170)})
     figure = figures.per_class_f1(frame)
     bars = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
@@ -150,7 +154,7 @@ def test_of_many_classes_the_best_and_the_worst_are_listed_and_the_figure_says_s
     assert max(figure.get_size_inches()) * figures.DPI < 3000
 
 
-def test_of_many_classes_the_confusion_shows_those_most_often_confused_and_says_so():
+def test_confusion_of_many_classes_shows_the_most_confused_with_a_title():
     classes = [f"Class {place:04}" for place in range(9170)]
     frame = pd.DataFrame({"actual": classes, "predicted": classes, "count": 50})
     frame.loc[100:199, ["predicted", "count"]] = [[name, 1] for name in classes[300:400]]
@@ -168,7 +172,7 @@ def test_of_many_classes_the_confusion_shows_those_most_often_confused_and_says_
 
 
 @pytest.mark.parametrize("count", [3, 196])
-def test_confusion_has_actual_classes_as_rows_and_the_rest_zero(count):
+def test_confusion_has_actual_classes_as_rows(count):
     classes = [f"Class {place}" for place in range(count)]
     frame = pd.DataFrame(
         {"actual": classes[:3], "predicted": [*classes[1:3], classes[0]], "count": [7, 2, 40]}
@@ -185,7 +189,7 @@ def test_confusion_has_actual_classes_as_rows_and_the_rest_zero(count):
 
 
 @pytest.mark.parametrize("epsilons", [[0.02, 0.0, 0.005], [0.0]])
-def test_the_sweep_is_drawn_in_order_of_epsilon(epsilons):
+def test_epsilon_sweep_is_sorted_by_epsilon(epsilons):
     frame = pd.DataFrame({"epsilon": epsilons})
     for place, column in enumerate(("f1", "accuracy", "top5", "entropy", "entropy_std")):
         frame[column] = [0.1 + place / 10 + epsilon for epsilon in epsilons]
@@ -215,7 +219,7 @@ def test_labels_of_many_epsilons_do_not_overlap():
     assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
 
 
-def test_accuracy_by_severity_is_drawn_in_the_panel_of_the_architecture():
+def test_variants_by_severity_are_in_the_panel_of_their_architecture():
     table = pd.DataFrame(
         [
             (f"{arch}-scratch", severity, (4 - severity) / size)
@@ -246,7 +250,7 @@ def example() -> SimpleNamespace:
     )
 
 
-def test_a_row_of_figure_5_shows_its_example(example):
+def test_figure_5_shows_its_example(example):
     original, noise, attacked, before, after, ranks = figures.fgsm_examples([example]).axes
     assert (original.images[0].get_array() == example.original).all()
     assert (attacked.images[0].get_array() == example.adversarial).all()
@@ -269,13 +273,13 @@ def test_a_row_of_figure_5_shows_its_example(example):
     assert changes[2::3] == ["▼ 2", "=", "▲ 2"]
 
 
-def test_an_endless_class_name_is_cut_to_two_lines(example):
+def test_long_class_name_is_truncated_to_two_lines(example):
     example.actual = "Supercalifragilistic_" * 5
     label = figures.fgsm_examples([example]).axes[0].get_xlabel()
     assert label.count("\n") == 1 and label.endswith("…") and max(map(len, label.split("\n"))) <= 23
 
 
-def test_equal_data_gives_equal_bytes_whatever_the_users_style(example, monkeypatch):
+def test_png_is_deterministic_and_ignores_the_users_style(example, monkeypatch):
     first = figures.png(figures.fgsm_examples([example, example]))
     monkeypatch.setitem(figures.matplotlib.rcParams, "font.size", 30.0)
     assert figures.png(figures.fgsm_examples([example, example])) == first
@@ -284,9 +288,9 @@ def test_equal_data_gives_equal_bytes_whatever_the_users_style(example, monkeypa
 
 
 @pytest.mark.parametrize("measure", ["loss", "f1"])
-def test_training_and_validation_share_the_panel_of_their_variant(histories, measure):
+def test_train_and_val_draws_both_curves_in_the_panel_of_the_variant(histories, measure):
     figure = figures.train_and_val(histories, measure)
-    assert figure.get_figheight() > 1.5 * 3  # inches, of three architectures
+    assert figure.get_figheight() > 1.5 * 3  # inches, for three architectures
     drawn = {axes.get_title(): axes for axes in figure.axes}
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in drawn.values()}) == 1
     for variant, history in histories.items():
@@ -298,7 +302,7 @@ def test_training_and_validation_share_the_panel_of_their_variant(histories, mea
             assert lines[name].get_linestyle() == {"train": "--", "val": "-"}[name]
 
 
-def test_the_reliability_diagram_shows_accuracy_the_gap_and_how_many_images():
+def test_reliability_shows_accuracy_gap_and_number_of_images():
     bins = pd.DataFrame(
         {
             "low": [0, 0.5, 0.75],
@@ -319,7 +323,7 @@ def test_the_reliability_diagram_shows_accuracy_the_gap_and_how_many_images():
     assert [bar.get_height() for bar in bottom.containers[0]] == [3, 9]
 
 
-def test_the_coverage_curve_shows_every_value():
+def test_coverage_shows_every_value():
     curve = pd.DataFrame({"coverage": [0.5, 1.0], "accuracy": [1.0, 0.75]})
     [line] = figures.coverage(curve).axes[0].lines
     assert line.get_xydata().tolist() == [[0.5, 1.0], [1.0, 0.75]]
@@ -327,7 +331,7 @@ def test_the_coverage_curve_shows_every_value():
 
 @pytest.mark.parametrize("measure", ["loss", "f1"])
 @pytest.mark.parametrize("validated", [True, False])
-def test_one_training_is_drawn_against_its_validation_where_there_is_one(measure, validated):
+def test_training_curve_includes_validation_if_there_is_one(measure, validated):
     frame = history(1)
     if not validated:
         frame[["val_loss", "val_loss_std", "val_f1"]] = np.nan
@@ -342,19 +346,19 @@ def test_one_training_is_drawn_against_its_validation_where_there_is_one(measure
     assert axes.get_ylabel() == {"loss": "Cross-entropy", "f1": "Macro F1"}[measure]
 
 
-def test_a_detection_is_drawn_as_its_curve_beside_chance():
+def test_detection_shows_roc_curves_and_chance():
     curve = {"fpr": np.array([0, 0.25, 1]), "tpr": np.array([0, 0.75, 1]), "auc": 0.75}
     [axes] = figures.detection({"FGSM": curve, "PGD": curve | {"auc": 0.5}}).axes
     chance, fgsm, pgd = axes.get_lines()
     assert fgsm.get_xydata().tolist() == [[0, 0], [0.25, 0.75], [1, 1]]
     assert chance.get_xydata().tolist() == [[0, 0], [1, 1]]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["chance", "FGSM, area 0.750", "PGD, area 0.500"]
+    assert labels == ["chance", "FGSM, AUC 0.750", "PGD, AUC 0.500"]
     assert fgsm.get_color() != pgd.get_color()
     assert axes.get_xlabel().startswith("Original") and axes.get_ylabel().startswith("Attacked")
 
 
-def test_variants_by_epsilon_are_drawn_in_the_panel_of_their_architecture_in_order():
+def test_variants_by_epsilon_are_sorted_in_the_panel_of_their_architecture():
     rows = [(name, epsilon, 0.5 - 10 * epsilon) for name in VARIANTS for epsilon in (0.02, 0.0, 0.01)]
     figure = figures.variants_by_epsilon(pd.DataFrame(rows, columns=["variant", "epsilon", "accuracy"]))
     drawn = curves(figure)
@@ -366,7 +370,7 @@ def test_variants_by_epsilon_are_drawn_in_the_panel_of_their_architecture_in_ord
         assert axes.get_xscale() == "symlog" and axes.xaxis.get_ticklocs().tolist() == [0, 0.01, 0.02]
 
 
-def test_histograms_of_entropy_count_every_image_once():
+def test_entropy_histograms_count_every_image_once():
     clean, attacked = pd.Series([0, 0.1, 0.1, 0.5]), pd.Series([1.0, np.log(3) + 1e-7])
     [axes] = figures.entropies(clean, attacked, 3).axes
     first, second = (patch.get_data() for patch in axes.patches)
@@ -375,12 +379,12 @@ def test_histograms_of_entropy_count_every_image_once():
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [clean.mean(), attacked.mean()]
 
 
-SQUARE = "\U0010fff0"  # a character for private use, which no font of the machine has
+SQUARE = "\U0010fff0"  # a private-use character that no installed font has
 
 
 @pytest.fixture
 def fresh_fonts(tmp_path, monkeypatch):
-    """The folder of a user's fonts, empty; what a process remembers of fonts is as at its start."""
+    """An empty folder for user fonts, with the font caches of the process reset."""
     monkeypatch.setattr(font_manager, "X11FontDirectories", [str(tmp_path)])
     monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
     monkeypatch.setattr(fonts, "_reported", set())
@@ -391,7 +395,7 @@ def fresh_fonts(tmp_path, monkeypatch):
 
 
 def install(path, family: str) -> None:
-    """A font whose only character is SQUARE, a black square as high as a line."""
+    """Write a font with the single character SQUARE, a black square as high as a line."""
     pen = TTGlyphPen(None)
     for number, corner in enumerate([(0, 0), (0, 1000), (1000, 1000), (1000, 0)]):
         (pen.lineTo if number else pen.moveTo)(corner)
@@ -409,7 +413,7 @@ def install(path, family: str) -> None:
 
 
 def black_square(png: bytes) -> bool:
-    """Whether there is a black square of 12 pixels a side, larger than a stroke of a letter or a box."""
+    """Whether there is a black square of 12 x 12 pixels, which is larger than the strokes of letters."""
     image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
     return bool(cv2.erode((image < 30).astype(np.uint8), np.ones((12, 12), np.uint8)).any())
 
@@ -418,7 +422,7 @@ def bars(*names: str):
     return figures.per_class_f1(pd.DataFrame({"class": names, "f1": 0.5}))
 
 
-def test_characters_that_the_font_lacks_are_drawn_by_an_installed_font(fresh_fonts, caplog):
+def test_missing_characters_are_drawn_with_an_installed_font(fresh_fonts, caplog):
     install(fresh_fonts / "squares.ttf", "Squares")
     (fresh_fonts / "broken.ttf").write_bytes(b"no font")
     figure = bars(f"A{SQUARE}", "B é")
@@ -430,22 +434,22 @@ def test_characters_that_the_font_lacks_are_drawn_by_an_installed_font(fresh_fon
     assert not caplog.records
 
 
-def test_text_that_the_font_has_is_the_same_whatever_is_installed(fresh_fonts):
+def test_installed_fonts_do_not_change_text_without_missing_characters(fresh_fonts):
     before = figures.png(bars("Citroën C4", "Škoda → Лада"))
     install(fresh_fonts / "squares.ttf", "Squares")
     assert figures.png(bars("Citroën C4", "Škoda → Лада")) == before
 
 
-def test_without_a_font_for_a_character_one_message_says_what_to_install(fresh_fonts, caplog):
+def test_missing_font_is_reported_once_with_a_fix(fresh_fonts, caplog):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not black_square(figures.png(bars(f"A{SQUARE}", "B\U000e0067")))  # the latter is never drawn
+        assert not black_square(figures.png(bars(f"A{SQUARE}", "B\U000e0067")))  # U+E0067 is invisible
         figures.png(bars(f"A{SQUARE}\U0010fff1", "B"))
     [message] = caplog.messages
     assert f"characters {SQUARE}, which no installed font has" in message and "fonts-noto-cjk" in message
 
 
-def test_wide_characters_take_the_room_of_two(example):
+def test_wide_characters_count_as_two_columns(example):
     example.actual = "汽车" * 40
     label = figures.fgsm_examples([example]).axes[0].get_xlabel()
     assert [len(line) for line in label.split("\n")] == [11, 11] and label.endswith("…")
@@ -454,7 +458,7 @@ def test_wide_characters_take_the_room_of_two(example):
 
 
 @pytest.mark.parametrize("backend", ["nonsense", "module://matplotlib_inline.backend_inline"])
-def test_commands_draw_whatever_backend_a_notebook_has_left(backend):
+def test_commands_ignore_the_backend_of_a_notebook(backend):
     code = """if True:
         import subprocess, sys
         from contextlib import suppress
@@ -470,7 +474,7 @@ def test_commands_draw_whatever_backend_a_notebook_has_left(backend):
     )
 
 
-def test_measures_by_class_are_ordered_by_median_and_the_middle_of_many_is_left_out():
+def test_by_class_is_sorted_by_median_and_omits_the_middle_of_many_classes():
     values = {f"class {number:02}": [number, number + 1.0, number + 5.0] for number in range(30)}
     table = pd.DataFrame([(name, value) for name, three in values.items() for value in three])
     axes = figures.by_class(table.set_axis(["class", "brightness"], axis=1), "brightness").axes[0]

@@ -24,5 +24,5 @@ from carcls.study.naming import CarName, parse
         ("Audi 100 Wagon 100", None),
     ],
 )
-def test_a_name_is_taken_apart(name, expected):
+def test_class_name_is_parsed(name, expected):
     assert parse(name) == expected

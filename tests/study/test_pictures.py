@@ -1,4 +1,4 @@
-"""The report's pictures: of which image each is, and that a heat map is laid over it as it says."""
+"""The report shows the right images, and blends heat maps over them."""
 
 import base64
 
@@ -20,7 +20,7 @@ COLUMNS = ("label", "class", "source", "operations")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    """Two images or more a class in each set, after a copy of the first; each has a grey of its own."""
+    """Two or more originals per class in each set, after a copy of the first. Each image has its own grey."""
     root = tmp_path_factory.mktemp("run")
     for split in ("train", "val", "test"):
         with archive.create(root / f"data/images/{split}.tar", COLUMNS) as writer:
@@ -35,12 +35,12 @@ def run(tmp_path_factory) -> Run:
 
 
 def grey(uri: str) -> tuple[int, int]:
-    """The size of a picture, and the number of the image that has its grey."""
+    """The size of an image, and its number, which is encoded as its grey level."""
     image = images.decode(base64.b64decode(uri.partition("base64,")[2]), "it")
     return len(image), round(image.mean() / 3)
 
 
-def test_each_class_is_shown_by_its_first_original_made_small(run):
+def test_samples_are_thumbnails_of_the_first_original_of_each_class(run):
     found = pictures.samples(run)
     assert [row["class"] for row in found] == shown.spread(CLASSES) and len(found) == shown.SHOWN
     for row in found:
@@ -48,14 +48,14 @@ def test_each_class_is_shown_by_its_first_original_made_small(run):
         assert row["uri"].startswith("data:image/jpeg;base64,")
 
 
-def test_a_copy_of_one_operation_is_shown_beside_its_original(run):
+def test_augmented_copy_is_paired_with_its_original(run):
     [pair] = pictures.augmented(run)
     assert (pair["operation"], pair["strengths"]) == ("blur", "kernel=3")
     number = grey(pair["augmented"])[1]
     assert pair["class"] == CLASSES[number // 3] and grey(pair["original"])[1] == number + 1
 
 
-def test_operations_are_shown_from_parts_of_the_set_with_their_strengths(tmp_path):
+def test_augmented_pairs_come_from_different_parts_of_the_set(tmp_path):
     texts = ("", "gauss_noise(std=0.1,seed=7)", "blur")
     with archive.create(tmp_path / "data/images/train.tar", COLUMNS) as writer:
         for number in range(6):
@@ -69,7 +69,7 @@ def test_operations_are_shown_from_parts_of_the_set_with_their_strengths(tmp_pat
     assert shown == [(0, 4), (1, 3)]
 
 
-def test_the_worst_and_the_right_answers_come_with_their_heat(run):
+def test_worst_and_correct_predictions_have_heat_maps(run):
     scores = pd.DataFrame({"class": CLASSES, "f1": np.linspace(0, 1, len(CLASSES)), "support": 2})
     write_csv(run.root / "plots/test/per_class.csv", scores)
     rows = [
@@ -87,12 +87,15 @@ def test_the_worst_and_the_right_answers_come_with_their_heat(run):
     for label, row in enumerate(worst):
         [wrong] = row["misread"]
         assert grey(row["uri"])[1] == 3 * label + 1 and grey(wrong["uri"]) == (40, 3 * label + 2)
-        assert grey(wrong["heat"]) == (pictures.THUMBNAIL, 3 * label + 2)  # cold, so that all is grey
+        assert grey(wrong["heat"]) == (
+            pictures.THUMBNAIL,
+            3 * label + 2,
+        )  # the map is zero, so the image stays grey
         assert (wrong["layer"], wrong["grid"], wrong["predicted"]) == ("layer3", "2 × 3", CLASSES[label - 1])
     assert [grey(row["uri"])[1] % 3 for row in pictures.right(fresh)] == [1] * shown.SHOWN
 
 
-def test_confused_pairs_and_doubted_labels_are_pictured(run):
+def test_confused_pairs_and_possible_label_errors_have_images(run):
     counts = [(CLASSES[0], CLASSES[2], 9), (CLASSES[0], CLASSES[1], 8)]
     counts += [(CLASSES[place], CLASSES[place + 1], 1) for place in range(2, 20)]
     write_csv(
@@ -109,9 +112,9 @@ def test_confused_pairs_and_doubted_labels_are_pictured(run):
     assert [grey(row["uri"])[1] for row in doubted] == list(range(pictures.LISTED))
 
 
-def test_heat_is_blended_over_a_grey_image_the_more_the_hotter():
+def test_overlay_opacity_is_proportional_to_heat():
     image = np.zeros((40, 60, 3), np.uint8)
-    image[..., 0], image[..., 1] = 90, 60  # its grey is 50
+    image[..., 0], image[..., 1] = 90, 60  # mean grey 50
     for level in (0.0, 0.5, 1.0):
         found = heat.overlay(image, np.full((2, 3), level))
         colour = np.array(matplotlib.colormaps["inferno"](level)[:3]) * 255
@@ -122,7 +125,7 @@ def test_heat_is_blended_over_a_grey_image_the_more_the_hotter():
     assert (left[:, :10] != 50).any() and (left[:, -10:] == 50).all()
 
 
-def test_a_run_without_training_shows_its_test_images_alone(run):
+def test_run_without_training_shows_only_test_images(run):
     tested = Run(run.root, trained=False)
     assert tested.index("train").empty and len(tested.index("test")) == 3 * len(CLASSES) + MORE
     assert len(run.index("train")) == 3 * len(CLASSES) + MORE

@@ -1,4 +1,4 @@
-"""The plots of dvc.yaml, made by DVC and drawn by Vega without network."""
+"""DVC and Vega draw the plots of dvc.yaml without network access."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def project(tmp_path) -> Path:
 
 
 def copy_project(folder: Path) -> Path:
-    """What DVC needs to plot the committed results, in a Git repository of its own."""
+    """Copy the files that DVC needs for the committed plots to a new Git repository."""
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -70,18 +70,18 @@ def page(tmp_path_factory) -> Path:
     return folder / "dvc_plots/index.html"
 
 
-def test_the_page_names_no_script_of_the_network(page):
+def test_page_loads_no_script_from_the_network(page):
     assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=", page.read_text())
 
 
-def test_the_page_shows_every_image_from_a_file_beside_it(page):
+def test_page_shows_every_image_from_a_local_file(page):
     sources = re.findall(r'<img src="(static/[^"]+)"', page.read_text())
     assert len(sources) == len(IMAGES)
     assert all((page.parent / source).is_file() for source in sources)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium to draw the page")
-def test_a_browser_draws_every_chart_without_network(page, tmp_path):
+def test_browser_draws_every_chart_without_network(page, tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=20000"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}", "--dump-dom"]
     opened = subprocess.run([BROWSER, *options, page.as_uri()], capture_output=True, text=True, timeout=120)
@@ -95,14 +95,14 @@ def test_a_browser_draws_every_chart_without_network(page, tmp_path):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_the_curves_read_every_variant_of_the_matrix(name):
+def test_curves_include_every_variant_of_the_matrix(name):
     matrix = PIPELINE["stages"]["train"]["matrix"]
     variants = product(matrix["arch"], matrix["config"])
     expected = {f"plots/history/{arch}-{config}.csv" for arch, config in variants}
     assert set(CURVES[name]["y"]) == expected
 
 
-def test_the_curves_draw_the_columns_that_their_label_names(project):
+def test_curves_draw_the_columns_of_their_label(project):
     charts = drawn(project)
     columns = {name: labels(charts[name]) & {"train_f1", "val_f1", "val_loss"} for name in CURVES}
     assert columns == {
@@ -115,7 +115,7 @@ def test_the_curves_draw_the_columns_that_their_label_names(project):
     assert set(bands.values()) == {0}
 
 
-def test_the_curves_include_the_variants_of_another_model(project):
+def test_curves_include_the_variants_of_another_model(project):
     content = yaml.safe_load((project / "params.yaml").read_text())
     content["model"] = {"arch": "resnet50", "config": "freeze4"}
     (project / "params.yaml").write_text(yaml.safe_dump(content))

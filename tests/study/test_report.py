@@ -1,4 +1,4 @@
-"""The page against the files that it is made of."""
+"""The report has the numbers, images and figures of its files."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ from carcls.study import analysis, figures, paper, report
 from carcls.study.run import Run
 
 SETTINGS = params.load(ROOT / "params.yaml")
-SMALL = ["AM <b>General</b>", "B$1$", "NA"]  # what HTML, matplotlib and pandas would take for their own
+SMALL = ["AM <b>General</b>", "B$1$", "NA"]  # with a special meaning in HTML, Matplotlib and pandas
 STANFORD = [
     "AM General Hummer SUV 2000",
     *(f"Car {n:03}" for n in range(194)),
@@ -39,7 +39,7 @@ SCORES = ("f1", "accuracy", "top5", "entropy", "entropy_std")
 
 
 def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
-    """The files that the report reads, of random numbers; three images and a copy a class and split."""
+    """Files for the report, with random numbers, and three images with copies per class and split."""
     rng = np.random.default_rng(0)
     rows = [
         (f"{split}/{label}/{number}.jpg", label, name, split)
@@ -117,7 +117,7 @@ def make_study(root: Path, classes: list[str], variants: list[str]) -> Path:
 
 
 def make_answers(names: pd.Series, classes: list[str], rng: np.random.Generator) -> pd.DataFrame:
-    """All right but the first class's second and third image, which are taken for the third class."""
+    """All correct, except that two images of the first class are classified as the third class."""
     actual = np.repeat(np.array(classes, dtype=object), 3)
     predicted = actual.copy()
     predicted[1:3] = classes[2]
@@ -147,7 +147,7 @@ def stanford_page(tmp_path_factory) -> str:
 
 
 class References(HTMLParser):
-    """Every tag, and everything that a browser would fetch or follow."""
+    """All tags of a page, and all addresses that a browser would load or follow."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class References(HTMLParser):
 
 
 def numbers(page: str) -> list[tuple[str, str, str, str]]:
-    """(file, key, exact value, text shown) of each number of a file."""
+    """(file, key, exact value, text) of each number that comes from a file."""
     return re.findall(r'<data value="([^"]*)" title="([^":]+):(\w+) = \1">([^<]*)</data>', page)
 
 
@@ -173,8 +173,8 @@ def table(page: str, name: str) -> str:
 
 
 def widths(table: str) -> set[int]:
-    """How many columns the rows of a table fill."""
-    found, spanned = [], Counter()  # spanned: by row, the columns that cells of rows above reach down into
+    """The numbers of columns of the rows of a table."""
+    found, spanned = [], Counter()  # spanned: columns of each row that are filled by cells of earlier rows
     for place, row in enumerate(re.findall(r"<tr.*?</tr>", table, re.S)):
         for attributes in re.findall(r"<t[hd]\b([^>]*)>", row):
             spans = dict(re.findall(r'(\w+)span="(\d+)"', attributes))
@@ -185,7 +185,7 @@ def widths(table: str) -> set[int]:
 
 
 @pytest.mark.parametrize("report_of", ["page", "repeated", "stanford_page"])
-def test_every_column_has_a_heading(report_of, request):
+def test_all_rows_of_a_table_have_the_same_number_of_columns(report_of, request):
     text = request.getfixturevalue(report_of)
     page = text if isinstance(text, str) else text[0]
     tables = re.findall(r"<table.*?</table>", page, re.S)
@@ -194,11 +194,11 @@ def test_every_column_has_a_heading(report_of, request):
         assert len(widths(part)) == 1, part[:300]
 
 
-def test_the_rates_of_all_layers_are_told(page):
-    assert "learning rate 0.0003, the classifier's 0.0015, weight decay 0.01" in page
+def test_learning_rates_of_backbone_and_classifier_are_shown(page):
+    assert "learning rate 0.0003 (0.0015 for the classifier), weight decay 0.01" in page
 
 
-def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, small):
+def test_report_shows_all_scores_with_their_exact_values(page, small):
     shown = {}
     for exact, path, key, text in numbers(page):
         shown.setdefault((path, key), []).append(exact)
@@ -219,7 +219,7 @@ def test_every_number_equals_its_metrics_file_and_every_score_is_there(page, sma
         ).to_list()
 
 
-def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
+def test_variants_are_in_the_order_of_the_paper_and_the_tested_one_is_marked(page):
     rows = re.findall(r'<th scope="row">(ResNet-\d+ \w+( ★)?)</th>', table(page, "Table 2"))
     expected = [
         variant.replace("resnet", "ResNet-").replace("-", " ").replace("ResNet ", "ResNet-")
@@ -230,12 +230,12 @@ def test_variants_come_in_the_papers_order_and_the_tested_one_is_marked(page):
 
 
 def cells(page: str, name: str) -> dict[str, list[str]]:
-    """The cells of each row of a table, by its heading."""
+    """The cells of each row of a table, by the heading of the row."""
     rows = re.findall(r'<th scope="row">([^<]*?)(?: ★)?</th>(.*?)</tr>', table(page, name))
     return {heading: re.findall(r"<td[^>]*>([^<]*)", row) for heading, row in rows}
 
 
-def test_accuracy_under_common_corruptions_is_shown_by_severity_and_by_variant(page, small):
+def test_corruption_tables_show_accuracy_by_severity_and_by_variant(page, small):
     test, every = (pd.read_csv(small / f"plots/corruptions/{name}.csv") for name in ("test", "variants"))
     rows = cells(page, "Table S7")
     assert list(rows) == ["Noise", "Blur", "Brightness", "Contrast", "JPEG", "Pixelation", "Rotation"]
@@ -256,25 +256,29 @@ def test_calibration_of_every_variant_is_shown(page, small):
     assert len(rows) == 8
 
 
-def test_whether_what_helps_against_fgsm_helps_against_corruptions_is_answered(tmp_path, page):
-    [said] = re.findall(r"<p>Does what helps against FGSM help here\? .*</p>", page)
-    assert "Of the 8 variants" in said and "No variant was trained on attacked images." in said
+def test_report_compares_robustness_to_fgsm_and_to_corruptions(tmp_path, page):
+    question = r"<p>Does robustness to FGSM help against corruptions\? .*</p>"
+    [text] = re.findall(question, page)
+    assert "Over the 8 variants" in text and "No variant was trained on attacked images." in text
     adversarial = Config(pretrained=True, frozen_layers=0, adversarial=Adversarial(epsilon=0.01, steps=1))
     settings = SETTINGS.model_copy(update={"configs": SETTINGS.configs | {"robust": adversarial}})
     settings = settings.model_copy(update={"model": SETTINGS.model.model_copy(update={"config": "robust"})})
     root = make_study(tmp_path, SMALL, [*paper.VARIANTS, "resnet18-robust", "resnet34-robust"])
     path = root / "plots/corruptions/variants.csv"
     table = pd.read_csv(path)
-    for robust, answer in ((0.9, "it helps here too"), (0.1, "it costs accuracy here"), (0.5, "explains")):
+    answers = (
+        (0.9, "also helps against corruptions"),
+        (0.1, "lowers accuracy"),
+        (0.5, "within sampling noise"),
+    )
+    for robust, answer in answers:
         table["accuracy"] = table.variant.map({"resnet34-robust": robust}).fillna(0.5)
         write_csv(path, table)
-        [said] = re.findall(
-            r"<p>Does what helps against FGSM help here\? .*</p>", report.render(settings, root)
-        )
-        assert f"under corruptions {robust:.3f} against 0.500: " in said and answer in said
+        [text] = re.findall(question, report.render(settings, root))
+        assert f"under corruptions {robust:.3f} (0.500). " in text and answer in text
 
 
-def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
+def test_report_compares_adversarial_with_plain_training(tmp_path):
     configs = SETTINGS.configs | {
         "robust": Config(pretrained=True, frozen_layers=0, adversarial=Adversarial(epsilon=0.01, steps=1))
     }
@@ -283,15 +287,15 @@ def test_what_adversarial_training_costs_and_holds_is_said(tmp_path):
     page = report.render(SETTINGS.model_copy(update={"configs": configs, "model": model}), root)
     names = re.findall(r'<th scope="row">(ResNet-\d+ \w+)', table(page, "Table 2"))
     assert names[8:] == ["ResNet-18 robust", "ResNet-34 robust"]
-    [said] = re.findall(r"<p>ResNet-34 robust was trained on attacked images.*</p>", page)
+    [text] = re.findall(r"<p>ResNet-34 robust was trained on attacked images.*</p>", page)
     rows = pd.read_csv(root / "plots/fgsm/variants.csv").set_index(["variant", "attack", "epsilon"])
     for variant in ("resnet34-robust", "resnet34-pretrained"):
         for epsilon in (0.0, 0.01):
-            assert f"{rows.f1[variant, 'fgsm', epsilon]:.3f}" in said
+            assert f"{rows.f1[variant, 'fgsm', epsilon]:.3f}" in text
     assert "trained on images attacked in 1 step at ε = 0.01" in page
 
 
-def test_one_training_of_each_says_that_it_cannot_tell(page):
+def test_report_without_repeats_has_no_significance_table(page):
     assert "Each variant was trained once." in page and "dvc exp run -S train.repeats=3" in page
     assert "Table S6" not in page
     [sentence] = re.findall(r"<p>ResNet-34 minus ResNet-18 in validation F1: .*</p>", page)
@@ -300,7 +304,7 @@ def test_one_training_of_each_says_that_it_cannot_tell(page):
 
 @pytest.fixture(scope="module")
 def repeated(tmp_path_factory) -> tuple[str, dict[str, list[float]]]:
-    """The page of a study of three repeats, and the scores in them; one variant is left from another."""
+    """The report of a study with three repeats, and their scores. One variant is from an earlier study."""
     root = make_study(tmp_path_factory.mktemp("repeated"), SMALL, [*paper.VARIANTS, "resnet50-freeze4"])
     means = dict(zip(paper.VARIANTS, (0.3, 0.84, 0.83, 0.7, 0.25, 0.8, 0.75, 0.7), strict=True))
     luck = {"scratch": (0.0, 0.01, 0.02), "pretrained": (0.02, 0.0, 0.01), "freeze6": (0.01, 0.03, 0.0)}
@@ -316,7 +320,7 @@ def repeated(tmp_path_factory) -> tuple[str, dict[str, list[float]]]:
     return report.render(SETTINGS.model_copy(update={"train": train}), root), scores
 
 
-def test_repeats_are_mean_and_deviation_in_table_2(repeated):
+def test_table_2_shows_mean_and_standard_deviation_over_repeats(repeated):
     page, scores = repeated
     second = table(page, "Table 2")
     for variant, values in scores.items():
@@ -327,17 +331,17 @@ def test_repeats_are_mean_and_deviation_in_table_2(repeated):
     assert len(re.findall("±", second)) == len(scores) + 1  # and in the caption
     [best] = re.findall(r'<td class="best">(.*?)</td>', second)
     assert "resnet18-pretrained.json:val_f1_mean" in best
-    assert "ResNet-18 (pretrained) has the highest" in page and "in the mean over 3 trainings" in page
+    assert "ResNet-18 (pretrained) has the highest" in page and "(mean of 3 trainings)" in page
 
 
-def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
+def test_table_s6_shows_the_difference_of_each_pair_and_its_significance(repeated):
     page, scores = repeated
     rows = re.findall(r"<tr.*?</tr>", table(page, "Table S6").partition("<tbody>")[2], re.S)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
     assert len(cells) == 6 + 6 + 4
-    told = {(higher, lower): answer for higher, lower, *_, answer in cells}
-    assert told["ResNet-18 pretrained", "ResNet-18 scratch"] == "yes"
-    assert told["ResNet-18 pretrained", "ResNet-18 freeze6"] == "no"
+    significant = {(higher, lower): answer for higher, lower, *_, answer in cells}
+    assert significant["ResNet-18 pretrained", "ResNet-18 scratch"] == "yes"
+    assert significant["ResNet-18 pretrained", "ResNet-18 freeze6"] == "no"
     assert "With 16 pairs" in page and "Each variant was trained once" not in page
     gaps = np.subtract(scores["resnet18-pretrained"], scores["resnet18-scratch"])
     [row] = [row for row in cells if row[:2] == ["ResNet-18 pretrained", "ResNet-18 scratch"]]
@@ -347,11 +351,11 @@ def test_each_pair_has_its_difference_and_whether_seeds_make_as_much(repeated):
     assert f"{gap:+.3f} (freeze6)".replace("-", "−") in sentence and "seed noise (Table S6)" in sentence
 
 
-def test_equal_files_give_equal_bytes(page, small):
+def test_rendering_is_deterministic(page, small):
     assert report.render(SETTINGS, small) == page
 
 
-def test_the_page_fetches_nothing(page, stanford_page):
+def test_report_loads_no_other_file(page, stanford_page):
     for text in (page, stanford_page):
         references = References(text)
         assert not references.tags & {"script", "link", "iframe", "object", "embed", "base"}
@@ -361,12 +365,12 @@ def test_the_page_fetches_nothing(page, stanford_page):
         assert all(image["alt"] for image in references.images)
 
 
-def test_only_the_demo_is_announced_as_one(page, stanford_page):
+def test_demo_banner_is_shown_only_for_the_demo(page, stanford_page):
     assert "cars drawn by the project, not photographs" in page
     assert "drawn by the project" not in stanford_page
 
 
-def test_the_papers_values_stand_beside_those_of_its_196_classes_only(page, stanford_page):
+def test_values_of_the_paper_are_shown_only_for_its_196_classes(page, stanford_page):
     assert not re.search(r'class="(paper|difference)"', page)
     second = table(stanford_page, "Table 2")
     [row] = re.findall(r'<th scope="row">ResNet-18 freeze8</th>.*?</tr>', second, re.S)
@@ -392,11 +396,11 @@ def test_the_papers_values_stand_beside_those_of_its_196_classes_only(page, stan
         (STANFORD[:11] + STANFORD[-1:], False),
     ],
 )
-def test_stanford_cars_are_known_by_their_number_and_names(classes, expected):
+def test_stanford_cars_is_recognised_by_number_and_names_of_classes(classes, expected):
     assert paper.is_stanford_cars(classes) is expected
 
 
-def test_the_data_is_counted_before_and_after_augmentation(page):
+def test_table_s1_counts_images_before_and_after_augmentation(page):
     cells = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(page, "Table S1"))
     counts = {name: re.findall(r"<td>([^<]*)</td>", row) for name, row in cells}
     assert counts == {
@@ -406,9 +410,9 @@ def test_the_data_is_counted_before_and_after_augmentation(page):
     }
 
 
-def test_what_was_left_out_and_what_is_there_twice_is_told(page):
+def test_report_lists_skipped_files_and_duplicates(page):
     assert "Skipped files: 1 .heic" in page and "1 hidden." in page
-    assert "30 duplicates: in two splits; 30 removed from training" in page
+    assert "30 duplicates in two splits; 30 removed from training" in page
     assert (
         "train/23.jpg" in page
         and "train/24.jpg" not in page
@@ -416,7 +420,7 @@ def test_what_was_left_out_and_what_is_there_twice_is_told(page):
     )
 
 
-def test_sample_pictures_are_the_archives_bytes(page, small):
+def test_sample_images_have_the_bytes_of_the_archive(page, small):
     tar = small / "data/images/train.tar"
     index = archive.read_index(tar).set_index("name")
     with archive.ArchiveReader(tar) as reader:
@@ -435,7 +439,7 @@ def test_sample_pictures_are_the_archives_bytes(page, small):
     assert [alt.rpartition(" ")[2] for _, alt in shown[4::2]] == ["blur", "rotate"]
 
 
-def test_class_names_are_text(page):
+def test_class_names_are_escaped(page):
     assert "AM &lt;b&gt;General&lt;/b&gt;" in page and "AM <b>" not in page
     assert '<th scope="row">NA</th>' in page
 
@@ -444,7 +448,7 @@ def figure(page: str, name: str) -> str:
     return next(part for part in re.findall(r"<figure.*?</figure>", page, re.S) if f"<b>{name}.</b>" in part)
 
 
-def test_the_most_confused_pair_is_shown_with_a_picture_of_each(page):
+def test_most_confused_pair_is_shown_with_an_image_of_each_class(page):
     part = figure(page, "Figure S5")
     assert [image["alt"] for image in References(part).images] == [
         "Training image of the class AM <b>General</b>",
@@ -453,7 +457,7 @@ def test_the_most_confused_pair_is_shown_with_a_picture_of_each(page):
     assert "Left classified as right: 2 of 3. Right classified as left: 0 of 3." in part
 
 
-def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
+def test_worst_classes_are_shown_with_their_misclassified_images(page, small):
     part = figure(page, "Figure S3")
     scores = pd.read_csv(small / "plots/test/per_class.csv", keep_default_na=False).sort_values("f1")
     shown = re.findall(r"F1 ([\d.]+), precision ([\d.]+), recall ([\d.]+)", part)
@@ -470,7 +474,7 @@ def test_the_worst_classes_come_with_the_images_that_were_misread(page, small):
             assert base64.b64encode(data).decode() in part
 
 
-def test_intervals_stand_by_f1_and_accuracy(page, small):
+def test_table_3_shows_intervals_of_f1_and_accuracy(page, small):
     answers = pd.read_csv(small / "plots/test/predictions.csv", keep_default_na=False)
     bounds = analysis.intervals(answers, generator(SETTINGS.seed, "bootstrap", "test"))
     [row] = re.findall(r'<th scope="row">Original images</th>.*?</tr>', table(page, "Table 3"), re.S)
@@ -478,7 +482,7 @@ def test_intervals_stand_by_f1_and_accuracy(page, small):
     assert re.findall(r'class="interval">([^<]*)', row) == texts
 
 
-def test_make_type_and_year_are_scored_where_the_names_have_them(page, stanford_page):
+def test_make_type_and_year_are_scored_if_class_names_contain_them(page, stanford_page):
     assert "No class has a name like “Make Model Type Year”" in page
     rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S4"))
     assert {name: re.findall(r"<td>([^<]*)", row) for name, row in rows} == {
@@ -489,7 +493,7 @@ def test_make_type_and_year_are_scored_where_the_names_have_them(page, stanford_
     assert "194 of the 196 names are not of the form" in stanford_page
 
 
-FRAMES = {  # what each figure must be drawn from
+FRAMES = {  # the data of each figure
     "loss_curves": "history",
     "f1_curves": "history",
     "train_and_val": "history",
@@ -503,7 +507,7 @@ FRAMES = {  # what each figure must be drawn from
 
 @pytest.fixture(scope="module")
 def drawn(small) -> dict[str, list[tuple]]:
-    """What each figure of a report was drawn from, each time."""
+    """The arguments of each call that draws a figure of the report."""
     calls: dict[str, list[tuple]] = {name: [] for name in FRAMES}
 
     def recording(name: str, draw: Callable) -> Callable:
@@ -517,7 +521,7 @@ def drawn(small) -> dict[str, list[tuple]]:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_figure_is_drawn_from_its_csv(small, drawn, name):
+def test_figures_are_drawn_from_their_csv_files(small, drawn, name):
     for data in drawn[name]:
         if FRAMES[name] == "history":
             for variant, frame in data[0].items():
@@ -536,7 +540,7 @@ def test_a_figure_is_drawn_from_its_csv(small, drawn, name):
     assert len(drawn[name]) == (2 if name == "train_and_val" else 1)
 
 
-def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
+def test_figure_5_is_the_image_of_the_fgsm_stage(page, small):
     data = base64.b64encode((small / "plots/fgsm/examples.png").read_bytes()).decode()
     assert data in figure(page, "Figure 5")
 
@@ -560,7 +564,7 @@ def test_figure_5_is_the_picture_of_the_fgsm_stage(page, small):
         "plots/fgsm/examples.png",
     ],
 )
-def test_a_missing_file_is_named_before_figures_are_drawn(small, tmp_path, monkeypatch, path):
+def test_missing_file_is_reported_before_figures_are_drawn(small, tmp_path, monkeypatch, path):
     monkeypatch.setattr(figures, "png", lambda _: pytest.fail("a figure was drawn"))
     for source in small.rglob("*"):
         if source.is_file() and source != small / path:
@@ -571,13 +575,13 @@ def test_a_missing_file_is_named_before_figures_are_drawn(small, tmp_path, monke
         report.render(SETTINGS, tmp_path)
 
 
-def test_a_metrics_file_without_a_score_is_named(small):
+def test_missing_score_is_reported_with_its_file(small):
     with pytest.raises(InputError, match="metrics/test.json has no test_top1"):
         Run(small).value("metrics/test.json", "test_top1")
 
 
 @pytest.mark.parametrize(
-    ("changes", "weights", "says"),
+    ("changes", "weights", "expected"),
     [
         ({}, "demo", "Pretrained on other drawn classes"),
         ({}, "imagenet", "Pretrained on ImageNet"),
@@ -595,20 +599,20 @@ def test_a_metrics_file_without_a_score_is_named(small):
         ),
     ],
 )
-def test_a_configuration_is_described(changes, weights, says):
+def test_table_1_describes_configurations(changes, weights, expected):
     config = Config(pretrained=True, frozen_layers=0).model_copy(update=changes)
-    assert report._describe(config, weights) == says
+    assert report._describe(config, weights) == expected
 
 
-def test_where_the_images_are_from_is_said():
-    def said(**changes) -> str:
+def test_source_of_the_images_is_described():
+    def source(**changes) -> str:
         return report._source(SETTINGS.model_copy(update={"data": SETTINGS.data.model_copy(update=changes)}))
 
-    assert said(source="folder", folder="/home/me/cars") == "Images of the folder “cars”"
-    assert said(source="kaggle") == f"Kaggle data set {SETTINGS.data.kaggle.dataset}"
+    assert source(source="folder", folder="/home/me/cars") == "Images of the folder “cars”"
+    assert source(source="kaggle") == f"Kaggle data set {SETTINGS.data.kaggle.dataset}"
 
 
-def test_numbers_and_lists_are_written_as_a_reader_expects():
+def test_numbers_and_lists_are_formatted():
     assert [report._signed(value, 2) for value in (0.126, -0.126, 0.001, -0.001)] == ["+0.13", "−0.13"] + [
         "0.00"
     ] * 2
@@ -622,7 +626,7 @@ def test_numbers_and_lists_are_written_as_a_reader_expects():
     assert report._exact(0.12345, "f:k", 3) == '<data value="0.12345" title="f:k = 0.12345">0.123</data>'
 
 
-def test_a_gap_between_architectures_is_larger_than_chance_or_than_seeds(small):
+def test_architecture_gap_is_compared_with_sampling_noise_or_seed_noise(small):
     run, variants = Run(small), ["resnet18-scratch", "resnet34-scratch"]
     scores = {name: run.json(f"metrics/train/{name}.json")["val_f1"] for name in variants}
     none = analysis.differences({})
@@ -630,13 +634,13 @@ def test_a_gap_between_architectures_is_larger_than_chance_or_than_seeds(small):
     assert (row["pair"], row["images"]) == ("resnet18 resnet34", 9)
     assert row["gap"] == scores[variants[1]] - scores[variants[0]]
     assert row["larger"] == (abs(row["gap"]) > row["chance"])
-    for gap, told in ((0.1, True), (0.0, False)):
+    for gap, expected in ((0.1, True), (0.0, False)):
         repeats = {variants[0]: [0.5, 0.51, 0.49], variants[1]: [0.5 + gap, 0.51 + gap, 0.49 + gap + 0.001]}
         [row] = report._architectures(run, variants, "val_f1", analysis.differences(repeats))
-        assert row["larger"] == told
+        assert row["larger"] == expected
 
 
-def test_entropy_is_no_detector_of_an_attack_that_stops_at_the_first_wrong_answer(small, page):
+def test_detection_excludes_attacks_that_stop_early(small, page):
     parts = {"study": True, "training": True, "validation": True, "attack": True, "doubts": False}
     found = report._detected(SETTINGS, Run(small), parts)
     assert list(found) == ["Noise", "FGSM", "PGD"]
@@ -648,15 +652,15 @@ def test_entropy_is_no_detector_of_an_attack_that_stops_at_the_first_wrong_answe
     assert report._detected(SETTINGS, Run(small), parts | {"attack": False}) == {}
 
 
-def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
+def test_report_of_one_model_has_the_sections_of_its_files(tmp_path):
     root = make_study(tmp_path, SMALL, [SETTINGS.variant])
 
     def sections() -> list[str]:
         page = report.render(SETTINGS, root, "mine")
         assert "Report of mine" in page and "Figure 4." not in page and "Table S5" not in page
         assert ("Training image of the class" in page) == ('id="training"' in page)
-        said = "photographs 25 are contradicted" in page and "The 24 most suspicious labels" in page
-        assert said == ('id="doubts"' in page)
+        listed = "For 25 of the 18 training and validation photographs" in page and "The 24 most" in page
+        assert listed == ('id="doubts"' in page)
         return re.findall(r'<h2 id="(\w+)"', page)
 
     assert sections() == ["run", "data", "training", "test", "attack"]
@@ -672,7 +676,7 @@ def test_a_page_of_one_model_has_the_parts_that_its_folder_has(tmp_path):
     assert sections() == ["run", "data", "test"]
 
 
-def test_a_class_without_test_images_is_counted_as_zero(tmp_path):
+def test_class_without_test_images_has_count_zero(tmp_path):
     root = make_study(tmp_path, SMALL, ["resnet18-scratch"])
     rows = pd.read_csv(root / "data/split.csv", keep_default_na=False)
     write_csv(root / "data/split.csv", rows[(rows["class"] != "NA") | (rows["split"] != "test")])
