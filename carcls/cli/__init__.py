@@ -3,9 +3,9 @@
 From the bottom up: a module imports only those before it. No module imports torch before it is needed.
 
     pictures   the image files named on the command line
-    sort       images copied or linked into class folders
+    sort       sort images into class folders
     predict    the most probable classes of images
-    attack     images under FGSM, PGD or noise
+    attack     attacks on images with FGSM, PGD or noise
     train      train a model on class folders, and evaluate a model on such folders
     program    the commands and their options
 """

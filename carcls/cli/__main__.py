@@ -1,4 +1,4 @@
-"""`carcls`, which is `python -m carcls.cli`."""
+"""The entry point of `carcls` and `python -m carcls.cli`."""
 
 from carcls.cli.program import main
 

@@ -1,4 +1,4 @@
-"""`carcls attack`: images under FGSM, PGD or noise, drawn as in the paper's Figure 5."""
+"""`carcls attack`: attack images with FGSM, PGD or noise and draw them like Figure 5 of the paper."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from carcls.cli.pictures import files, read
 from carcls.errors import InputError
 from carcls.evaluation.example import STEPS, AttackSpec
 
-MOST = 20  # rows of the figure
+MOST = 20  # rows in the figure
 
 
 def run(arguments: argparse.Namespace) -> None:

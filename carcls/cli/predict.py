@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # --help needs neither
 
     Top = Sequence[tuple[str, float | None]]
 
-MIN_PROBABILITY = 0.5  # from here on, a class is more probable than all others together
+MIN_PROBABILITY = 0.5  # above, a class is more probable than all others together
 BATCH = 32  # images per forward pass
 QUALITY = 95  # JPEG quality of heat maps
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         _sort(arguments, classifier, paths, [str(error) for error in unreadable])
         return
     refused = [str(error) for error in unreadable]
-    told, rows = [], csv.writer(UnixLines(sys.stdout))
+    results, rows = [], csv.writer(UnixLines(sys.stdout))
     if arguments.csv:
         rows.writerow(["image", "rank", "class", "probability", "novelty"])
     for path, answer, problem in _answers(classifier, paths, arguments.top, arguments.look):
@@ -55,23 +55,23 @@ def run(arguments: argparse.Namespace) -> None:
         top = answer.classes(arguments.reject)
         if arguments.json:
             classes = [{"class": name, "probability": probability} for name, probability in top]
-            told.append({"image": str(path), "novelty": answer.novelty, "top": classes})
+            results.append({"image": str(path), "novelty": answer.novelty, "top": classes})
         elif arguments.csv:
             rows.writerows((path, rank, *row, answer.novelty) for rank, row in enumerate(top, start=1))
         else:
             _print(path, top, answer.novelty, classifier.info.novelty_threshold)
     if arguments.json:
-        print(json.dumps(told, indent=2))  # ASCII, which every locale can print and every reader reads
+        print(json.dumps(results, indent=2))  # ASCII, which every locale can print
     if arguments.look and not refused:
         print(f"{classifier.heat_title()}: {printable(str(arguments.look))}", file=sys.stderr)
-    if refused:  # the other images have their answer all the same
+    if refused:  # after the predictions of the other images
         raise InputError(*dict.fromkeys(refused))
 
 
 def _sort(
     arguments: argparse.Namespace, classifier: "Classifier", paths: Sequence[Path], refused: list[str]
 ) -> None:
-    """Sort `paths` into folders. Afterwards, raises InputError with the messages of files that it skipped."""
+    """Sort `paths` into folders. Then raises InputError with the messages of unreadable files, if any."""
     threshold = MIN_PROBABILITY if arguments.min_probability is None else arguments.min_probability
     sorter = Sorter(arguments.sort, classifier.info.classes, arguments.link, threshold)
     with sorter.opened():
@@ -96,9 +96,9 @@ def _print(path: Path, top: "Top", novelty: float | None, threshold: float | Non
 def _answers(
     classifier: "Classifier", paths: Sequence[Path], top: int, look: Path | None
 ) -> Iterator[tuple[Path, "Answer | None", str | None]]:
-    """Each of `paths` with the answer of `top` classes and an error message or None.
+    """Each of `paths` with its prediction, limited to `top` classes, and an error message or None.
 
-    The answer is None if the file cannot be read. `look` is a folder for a heat map of each image.
+    The prediction is None if the file cannot be read. `look` is a folder for a heat map of each image.
     """
 
     def prepare(path: Path) -> "np.ndarray | InputError":

@@ -1,4 +1,4 @@
-"""Images copied or linked into one folder per class."""
+"""Copy or link images into one folder per class."""
 
 import csv
 import os
@@ -45,13 +45,13 @@ class Sorter:
             yield
 
     def add(self, image: Path, class_name: str, probability: float | None) -> None:
-        """Sort `image`. Without a probability it is none of the classes, which counts as uncertain."""
+        """Sort `image`. Without a probability, it belongs to no class and counts as uncertain."""
         certain = probability is not None and probability >= self._min_probability
         folder = self._folders[class_name] if certain else self._uncertain
         target = self._free(self._out / folder, image)
         with replacing(target) as [temporary]:
             if self._link:
-                temporary.unlink(missing_ok=True)  # left by a kill
+                temporary.unlink(missing_ok=True)  # left by a killed process
                 temporary.symlink_to(image.absolute())
             else:
                 shutil.copy2(image, temporary)
@@ -59,7 +59,7 @@ class Sorter:
         self.counts[folder] += 1
 
     def _free(self, folder: Path, image: Path) -> Path:
-        """The path for `image` in `folder`; with a number if an image of that name is there."""
+        """The path for `image` in `folder`, with a number if that name exists."""
         target = folder / image.name
         while os.path.lexists(target):
             self._repeats[folder / image.name] += 1
@@ -76,6 +76,6 @@ class Sorter:
 
 
 def _folder_name(class_name: str) -> str:
-    """`class_name` as the name of one folder: a model file may contain any text."""
+    """`class_name` as a valid folder name, because a model file may contain any text."""
     name = re.sub(r"[/\0]", "-", class_name)
     return name if name.strip(".") else f"_{name}"

@@ -1,4 +1,4 @@
-"""`carcls train` and `carcls evaluate`: train a model on class folders, and score a model on others."""
+"""`carcls train` and `carcls evaluate`: train a model on class folders, and evaluate a model on others."""
 
 import argparse
 import logging
@@ -58,7 +58,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def pairs(texts: list[str]) -> dict[str, Any]:
-    """KEY=VALUE texts as a mapping. VALUE is read as YAML; unlike in YAML, 1e-3 is a number."""
+    """KEY=VALUE texts as a mapping. VALUE is parsed as YAML, except that 1e-3 is a number."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")

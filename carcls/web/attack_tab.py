@@ -36,9 +36,9 @@ def add_form(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float,
         take_any_value(given)
     with gr.Row():
         pictures = [_image(label) for label in ("Original", "Noise: up (white) or down (black)", "Attacked")]
-    told = gr.HTML(EMPTY)
+    message = gr.HTML(EMPTY)
     with gr.Row():
-        heats = [_image(f"Heat map of the first class, {when}") for when in ("before", "after")]
+        heats = [_image(f"Heat map of the first class, {when} the attack") for when in ("before", "after")]
     model.change(_targets, [model, target], target, **QUIET)
     kind.change(_options, kind, [stepped, aimed], **QUIET)
 
@@ -53,7 +53,7 @@ def add_form(tab: gr.Tab, model: gr.Dropdown, picture: gr.Image, epsilon: float,
         [tab.select, kind.change, slider.change, steps.change, target.input],
         attack,
         [model, picture, kind, slider, steps, target],
-        [*pictures, *heats, told],
+        [*pictures, *heats, message],
         trigger_mode="always_last",
         **QUIET,
     )

@@ -19,7 +19,7 @@ from carcls.web.names import shown
 METRICS, HISTORY, REPORT = Path("metrics"), Path("plots/history"), Path("report/index.html")
 COLUMNS = ("Variant", "Val F1", "Val loss", "Train F1", "Train loss", "Best epoch", "Trained parameters")
 OWN_COLUMNS = ("Report", "Val F1", "Test F1", "Test accuracy", "F1 under FGSM", "Kept epoch")
-TESTED_COLUMNS = ("The chosen variant", "macro F1", "accuracy", "entropy")
+TESTED_COLUMNS = ("Selected variant", "macro F1", "accuracy", "entropy")
 TESTED: dict[str, tuple[str, type[records.Scores]]] = {
     "clean": ("test.json", records.Clean),
     "under FGSM": ("fgsm.json", records.Attacked),
@@ -37,7 +37,7 @@ def add_table() -> gr.HTML:
 def show() -> str:
     """The models of the results folders, then the study.
 
-    Files that are missing, damaged or of another version are named. Everything else is shown.
+    Files that are missing, damaged or of another version are reported. Everything else is shown.
     """
     problems: list[str] = []
     own = [_own(path, problems) for path in files.reports()]
@@ -65,7 +65,7 @@ def _own(report: Path, problems: list[str]) -> tuple[object, ...]:
 
 
 def _study() -> list[Markup]:
-    """The table of variants, test and attack of the selected one, the curves and the report."""
+    """The table of variants, the scores of the selected variant, the curves and the report."""
     found = {path.stem for path in (METRICS / "train").glob("*-*.json")}
     if not found:
         return [html.note(f"There is no study in {Path.cwd()}: run `dvc repro` in the project folder.")]

@@ -85,8 +85,8 @@ def answer(
 ) -> Markup:
     """A table of classes with their probabilities, most probable first, each with a bar.
 
-    Below it are the novelty with its threshold, if it was measured, and the `nearest` training images (class,
-    JPEG).
+    Below the table are the novelty with its threshold, if it was measured, and the `nearest` training images
+    (class, JPEG).
     """
     return _piece("answer", classes, novelty, threshold, nearest)
 
@@ -94,7 +94,7 @@ def answer(
 def attacked(result: AttackResult) -> Markup:
     """The right half of Figure 5: the first classes before and after the attack, and their new ranks.
 
-    Below it are the probabilities of the target and the effect of rounding to 8 bits.
+    Below the table are the probabilities of the target and the effect of rounding to 8 bits.
     """
     moved = np.abs(result.row.adversarial.astype(np.int16) - result.row.original).max()
     return _piece("attacked", result, moved)

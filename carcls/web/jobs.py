@@ -21,7 +21,7 @@ LOG_LINES = 200  # lines of the log that the page shows
 
 @dataclass(frozen=True)
 class Form:
-    """The values of the Train tab. All others are those of the preset for photographs."""
+    """The values of the Train tab. All other settings are those of the preset for photographs."""
 
     folder: str
     labels: str
@@ -81,7 +81,7 @@ def settings(form: Form) -> params.Params:
 
 
 class Job:
-    """One training. `folder` is its results folder, `progress` the last message of its process."""
+    """One training. `folder` is its results folder, `progress` the last progress message of its process."""
 
     def __init__(self, folder: Path, used: params.Params) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Job:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """Read the progress of the worker. Other lines, which a library printed at import, go to the log."""
+        """Read the progress of the worker. Other lines, printed by libraries at import, go to the log."""
         assert self._process.stdout and self._process.stdin  # pipes
         for line in self._process.stdout:
             try:
@@ -121,7 +121,7 @@ class Job:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End soon, with what was learned so far."""
+        """Stop the training soon and keep the epochs finished so far."""
         self.stopping = True
         self._process.send_signal(signal.SIGINT)
 
@@ -143,7 +143,7 @@ class Job:
         return "\n".join(text.splitlines()[-LOG_LINES:])
 
     def fault(self) -> str | None:
-        """After the end of the process: why there is no model, or None if there is one."""
+        """After the end of the process: an error message, or None if the training succeeded."""
         code = self._process.returncode
         if code == 0:
             return None
@@ -184,7 +184,7 @@ class Jobs:
             return self.current
 
     def close(self) -> None:
-        """End the training that is running, if any, with what it learned so far."""
+        """Stop the running training, if any, and keep the epochs finished so far."""
         if self.current and self.current.running:
             self.current.stop()
             self.current.wait(10)

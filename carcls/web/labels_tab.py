@@ -1,4 +1,4 @@
-"""The Labels tab: photographs that may be labelled wrongly, and what to do about them."""
+"""The Labels tab: review possible label errors and near-duplicates, and decide about them."""
 
 import shlex
 import threading
@@ -25,22 +25,22 @@ from carcls.web.names import meant, shown
 SHOWN = 24  # images in the gallery
 NOTHING = html.note("There is no results folder to review: train a model first.")
 DONE = html.note(
-    "Nothing is left to review in this list. Label errors are only searched for if a training starts from "
+    "This list has no more images to review. Label errors are found only if a training starts from "
     "pretrained weights."
 )
-_writing = threading.Lock()  # a second click must not overwrite the decision of the first
+_writing = threading.Lock()  # a second click must not overwrite the decision of the first one
 LEFT, RIGHT = "Left image", "Right image"
 
 
 def add_form(tab: gr.Tab) -> None:
-    """Add the tab to the current Blocks. Another list can be chosen once the first one is shown."""
+    """Add the tab to the current Blocks. The list can be changed when the first one is shown."""
     with gr.Row():
         folder = gr.Dropdown([], value=None, label="Results folder, newest first", min_width=240)
-        take_any_value(folder)  # also a folder that is newer than the page
+        take_any_value(folder)  # including folders newer than the page
         kind = gr.Radio([ERRORS, NEAR], value=ERRORS, label="Review", min_width=240, interactive=False)
     with gr.Row():
         with gr.Column(min_width=320):
-            told = gr.HTML(NOTHING)
+            message = gr.HTML(NOTHING)
             with gr.Column(visible=False) as actions:
                 side = gr.Radio([LEFT, RIGHT], value=LEFT, label="Decide about the")
                 with gr.Row():
@@ -60,7 +60,7 @@ def add_form(tab: gr.Tab) -> None:
             )
             reviewed = gr.Checkbox(False, label="Show reviewed images too", interactive=False)
     chosen = gr.State(None)
-    asked, outputs = [folder, kind, reviewed], [chosen, told, actions, side, new]
+    asked, outputs = [folder, kind, reviewed], [chosen, message, actions, side, new]
     tab.select(_folders, folder, folder, **QUIET).then(
         _show, asked, [gallery, saved, *outputs], **QUIET
     ).then(
@@ -87,8 +87,8 @@ def _folders(chosen: str | None) -> gr.Dropdown:
     return gr.Dropdown(found, value=chosen if chosen in found else next(iter(found), None))
 
 
-def _known(choice: str) -> Path:
-    """The results folder `choice`. Raises InputError if it is none, since only these are read and written."""
+def _check_folder(choice: str) -> Path:
+    """The results folder `choice`. Raises InputError for other folders, which must not be read or written."""
     path = next((path.parent for path in files.find(files.REVIEW) if shown(path.parent) == choice), None)
     if path is None:
         raise InputError(f"{choice} was deleted: choose another results folder.")
@@ -96,7 +96,7 @@ def _known(choice: str) -> Path:
 
 
 def _items(folder: Path, kind: str, reviewed: bool) -> list[Item]:
-    """The first SHOWN photographs to review; with `reviewed` also those with a decision."""
+    """The first SHOWN photographs to review. `reviewed` includes those with a decision."""
     found, made = [], review.decisions(folder)
     contents = review.photographs(folder / files.PHOTOGRAPHS)["sha256"]
     for suspect in review.suspects(folder, kind):
@@ -109,7 +109,7 @@ def _items(folder: Path, kind: str, reviewed: bool) -> list[Item]:
 
 
 def _images(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """The images `names` as the model sees them, uint8 RGB."""
+    """The images `names` as the input of the model, uint8 RGB."""
     tar = folder / "review.tar"
     rows = read_index(tar).set_index("name")
     with ArchiveReader(tar) as reader:
@@ -117,11 +117,11 @@ def _images(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
 
 
 def _show(choice: str | None, kind: str, reviewed: bool, saved: str = ""):
-    """The gallery, `saved` and the first photograph of the list."""
+    """Outputs: the gallery, the message `saved` and the first photograph of the list."""
     if choice is None:
         return [], "", *_panel(None, None)
     try:
-        folder = _known(choice)
+        folder = _check_folder(choice)
         items = _items(folder, kind, reviewed)
         pictures = _images(folder, [item.suspect.name for item in items])
         marks = [_mark(item.decision) for item in items]
@@ -133,7 +133,7 @@ def _show(choice: str | None, kind: str, reviewed: bool, saved: str = ""):
 
 def _select(choice: str, kind: str, reviewed: bool, event: gr.SelectData):
     try:
-        folder = _known(choice)
+        folder = _check_folder(choice)
         items = _items(folder, kind, reviewed)
         return _panel(folder, items[event.index] if event.index < len(items) else None)
     except InputError as error:
@@ -141,19 +141,19 @@ def _select(choice: str, kind: str, reviewed: bool, event: gr.SelectData):
 
 
 def _panel(folder: Path | None, item: Item | None):
-    """What is chosen, its images with what speaks against it, and the state of the actions."""
+    """Outputs: the selected photographs, their images with the reason, and the state of the actions."""
     if folder is None or item is None:
-        told = DONE if folder else NOTHING
-        return None, told, gr.Column(visible=False), gr.Radio(), gr.Dropdown()
+        message = DONE if folder else NOTHING
+        return None, message, gr.Column(visible=False), gr.Radio(), gr.Dropdown()
     suspect = item.suspect
     names = [name for name in (suspect.name, suspect.other) if name]
     pictures = zip(_images(folder, names), names, strict=True)
     why = f"Class {suspect.class_name}: {suspect.why}. {_decided(item.decision)}"
-    told = html.beside([html.pixels(*picture) for picture in pictures]) + html.note(why)
+    message = html.beside([html.pixels(*picture) for picture in pictures]) + html.note(why)
     names = [shown(name) for name in review.classes(folder)]
     return (
         [suspect.name, suspect.other],
-        told,
+        message,
         gr.Column(visible=True),
         gr.Radio(value=LEFT, visible=bool(suspect.other)),
         gr.Dropdown(names, value=shown(suspect.suggestion)),
@@ -178,7 +178,7 @@ def _decided(decision: Label | None) -> str:
 def _decide(action: str | None, choice: str, kind: str, reviewed: bool, names, side: str, new: str | None):
     """Write the decision `action` (None: the class `new`) about one of `names`, and show the next image."""
     try:
-        folder = _known(choice)
+        folder = _check_folder(choice)
         name, *others = names[::-1] if side == RIGHT and names[1] else names
         class_name = meant(new or "") if action is None else action
         if action is None and class_name not in review.classes(folder):

@@ -1,4 +1,4 @@
-"""The models that the page offers, with test images."""
+"""The models listed on the page, with test images."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ from carcls.web.names import shown
 
 STUDY = Path("models")
 EXAMPLES = 12  # number of test images
-inference_lock = threading.Lock()  # one prediction at a time, because two would compete for the same cores
+inference_lock = threading.Lock()  # one prediction at a time, because they use the same cores
 
 
 def paths() -> list[Path]:
@@ -36,7 +36,7 @@ def choices() -> list[tuple[str, str]]:
 
 
 def _describe(path: Path) -> tuple[bool, str]:
-    """Whether the model `path` is broken, and its description."""
+    """Whether the model `path` is unreadable, and its description."""
     name = shown(path.stem if path.parent == STUDY else path.parent)
     try:
         _check_readable(path)
@@ -53,19 +53,19 @@ def _describe(path: Path) -> tuple[bool, str]:
 
 
 def score(path: Path, info: ModelInfo) -> str:
-    """The validation F1 of the model `path`, or where it has none, the test F1 beside it."""
+    """The validation F1 of the model `path`, or the test F1 if it has no validation F1."""
     name, value = "val F1", info.val_f1
     if value is None:
         name = "test F1"
         with suppress(InputError):
             value = records.scores(path.with_name(METRICS), records.Result, "").test_f1
-    known = value is not None and isfinite(value)  # older versions did not check it before they saved it
+    known = value is not None and isfinite(value)  # older versions saved it unchecked
     return f"{name} {value:.3f}" if known else f"{name} unknown"
 
 
 def load(choice: str | None) -> Classifier:
     """Load the model of one of `choices`. Raises InputError for other paths and for invalid files."""
-    path = _known(choice)
+    path = _check_choice(choice)
     return _load(path, _check_readable(path))
 
 
@@ -77,21 +77,21 @@ def _check_readable(path: Path) -> int:
     except FileNotFoundError:
         if path.is_symlink():
             fix = "restore it, for a model of the study by `dvc checkout`, or delete the link"
-            raise InputError(f"{path} is a link to a file that is missing: {fix}.") from None
+            raise InputError(f"{path} links to a missing file: {fix}.") from None
         raise InputError(f"{path} was deleted: choose another model.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
 
 
 def classes(choice: str | None) -> list[str]:
-    """The classes of such a model; empty if `load` raises."""
+    """The classes of one of `choices`; empty if `load` raises."""
     try:
-        return read_info(_known(choice)).classes
+        return read_info(_check_choice(choice)).classes
     except InputError:
         return []
 
 
-def _known(choice: str | None) -> Path:
+def _check_choice(choice: str | None) -> Path:
     if choice is None:
         raise InputError("Choose a model first. The Train tab or `dvc repro` creates one.")
     path = next((path for path in paths() if shown(path) == choice), None)
@@ -114,7 +114,7 @@ def examples(choice: str | None) -> list[tuple[str, str, bytes]]:
     """
     if choice is None:
         return []
-    path = _known(choice)
+    path = _check_choice(choice)
     tar = Path("data/images/test.tar") if path.parent == STUDY else path.with_name("test.tar")
 
     if not tar.with_suffix(".csv").exists():
@@ -126,11 +126,11 @@ def examples(choice: str | None) -> list[tuple[str, str, bytes]]:
 
 
 def nearest(choice: str, places: Sequence[int]) -> list[tuple[str, str, bytes]]:
-    """Name, class and bytes of the training images at `places`, as `Answer.nearest` has them.
+    """Name, class and bytes of the training images at `places`, the indices in `Answer.nearest`.
 
     Empty if the images are missing. Raises InputError if they are damaged.
     """
-    tar = _known(choice).with_name("train.tar")
+    tar = _check_choice(choice).with_name("train.tar")
     csv = tar.with_suffix(".csv")
     if not csv.exists():
         return []

@@ -1,4 +1,4 @@
-"""Names of files and classes as text that HTML, JSON and URLs can contain.
+"""Convert names of files and classes to text that HTML, JSON and URLs can contain, and back.
 
 On Linux, a file name can contain any bytes. Python represents bytes that are not UTF-8 as lone surrogates,
 which no encoder accepts. A newline in a name would break a one-line message.

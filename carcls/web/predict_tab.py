@@ -26,7 +26,7 @@ def add_form() -> tuple[gr.Dropdown, gr.Image]:
     with gr.Row():
         with gr.Column(min_width=320):
             model = gr.Dropdown([], value=None, label="Model, newest first")
-            take_any_value(model)  # also a model that is newer than the page
+            take_any_value(model)  # including models newer than the page
             picture = gr.Image(
                 label="Image",
                 type="filepath",
@@ -45,7 +45,7 @@ def add_form() -> tuple[gr.Dropdown, gr.Image]:
                 buttons=[],
             )
         with gr.Column(min_width=320):
-            seen = gr.HTML()  # an image component of Gradio takes as long as the prediction
+            seen = gr.HTML()  # faster than an image component of Gradio, which takes as long as a prediction
             look = gr.Checkbox(False, label="Show a heat map of the first class (Grad-CAM)")
             reject = gr.Checkbox(False, label="Answer “none of these” to unknown images")
             top = gr.HTML(EMPTY)
@@ -89,7 +89,7 @@ def _take(choice: str, event: gr.SelectData) -> str:
 
 
 def _load(choice: str | None, reject: bool) -> Classifier:
-    """The model; with `reject` one that recognises unknown images. Raises InputError like `models.load`."""
+    """Load a model. With `reject`, it must recognise unknown images. Raises InputError like `models.load`."""
     classifier = models.load(choice)
     if reject:
         classifier.check_novelty()
@@ -111,8 +111,8 @@ def _predict(choice: str | None, path: str | None, look: bool, reject: bool) -> 
     except InputError as error:
         return "", html.problem(str(error))
     threshold = classifier.info.novelty_threshold
-    told = html.answer(answer.classes(reject), answer.novelty, threshold, [row[1:] for row in near])
-    return html.pixels(image, title), told
+    message = html.answer(answer.classes(reject), answer.novelty, threshold, [row[1:] for row in near])
+    return html.pixels(image, title), message
 
 
 def _predict_all(choice: str | None, paths: list[str] | None, reject: bool):

@@ -1,4 +1,4 @@
-"""Scores and curves, read from files that may be missing, truncated, damaged or of another version."""
+"""Read scores and curves from files that may be missing, truncated, damaged or of another version."""
 
 import io
 import reprlib
@@ -24,7 +24,7 @@ class Scores(BaseModel):
 
 
 class Result(Scores):
-    """metrics.json of a results folder. `carcls evaluate` writes no scores of a training or an attack."""
+    """metrics.json of a results folder. `carcls evaluate` does not write training or attack scores."""
 
     val_f1: Share | None = None
     test_f1: Share
@@ -88,8 +88,8 @@ def _reason(error: ErrorDetails) -> str:
 def history(path: Path, fix: str) -> pd.DataFrame:
     """The CSV file `path`: a row for each epoch, columns `repeat` and the fields of `Epoch`, all finite.
 
-    The columns of validation may all be empty. A file without `repeat` is of a single
-    training. Raises InputError, its message ending with `fix`.
+    The validation columns may all be empty. A file without `repeat` has one training. Raises InputError, its
+    message ending with `fix`.
     """
     try:
         content = path.read_bytes()
@@ -109,7 +109,7 @@ def history(path: Path, fix: str) -> pd.DataFrame:
     validated = [name for name in columns if name.startswith("val_")]
     needed = numbers.drop(columns=validated) if table[validated].isna().all(axis=None) else numbers
     if numbers.empty or not np.isfinite(needed.to_numpy(float)).all():
-        raise InputError(f"{path} has values that are no finite numbers, or no rows: {fix}.")
+        raise InputError(f"{path} has no rows, or values that are not finite numbers: {fix}.")
     if not content.endswith(b"\n"):  # the last number may have lost digits
         raise InputError(f"{path} is truncated: {fix}.")
     return numbers

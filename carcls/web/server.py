@@ -20,15 +20,15 @@ from carcls.web.names import shown
 HOST = "127.0.0.1"
 MAX_UPLOAD = "50mb"
 GRACE = 5  # seconds after Ctrl-C in which requests may finish
-# the browser loads everything from this server only, whatever a page or a report contains
+# the browser loads files only from this server, whatever a page or a report contains
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 FONT, MONOSPACE = ["system-ui", "sans-serif"], ["ui-monospace", "monospace"]
 
 
 def serve(port: int) -> None:
-    """Serve the page until Ctrl-C; a training that runs then ends with what it learned so far.
+    """Serve the page until Ctrl-C. A training that is running then stops and keeps the finished epochs.
 
-    Raises InputError when `port` is taken or params.yaml is not here.
+    Raises InputError if `port` cannot be used.
     """
     with tempfile.TemporaryDirectory(prefix="carcls-") as uploads:
         tempfile.tempdir = os.path.realpath(uploads)

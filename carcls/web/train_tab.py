@@ -29,7 +29,7 @@ EMPTY = "It must contain one folder of images per class."
 NAME = "Name of the model, for its folder in results/"
 OWN_WEIGHTS = "data/weights/{arch}.safetensors"  # the pretrained weights of the study
 POLL = 1  # seconds between updates of the progress
-MAX_FILES = 200_000  # a larger folder, such as /home, is not searched while the user types
+MAX_FILES = 200_000  # larger folders, such as /home, are not searched while the user types
 MAX_FOLDERS = 500  # number of folders to choose from
 
 
@@ -71,7 +71,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
 def _describe_choice(
     jobs: Jobs, folder: gr.Textbox, pick: gr.Dropdown, form: list[Any], outputs: list[gr.HTML]
 ) -> None:
-    """Show in `outputs` what `folder` contains and how long a training with `form` takes, as they change."""
+    """Show in `outputs` the content of `folder` and the duration of a training. Update them on changes."""
     counted, estimated = outputs
     labels, _, _, classes, *options, _ = form
     counts: dict[str, Any] = {
@@ -84,7 +84,7 @@ def _describe_choice(
         "fn": lambda *values: _estimate(jobs, *values),
         "inputs": [folder, *form],
         "outputs": estimated,
-        "trigger_mode": "always_last",  # typing starts one at a time
+        "trigger_mode": "always_last",  # one estimate at a time while the user types
         **QUIET,
     }
     gr.on([folder.submit, folder.blur, labels.submit, labels.blur], **counts).then(**estimates)
@@ -161,7 +161,7 @@ def _choosing(defaults: params.Params) -> list[gr.components.Component]:
             label="Prediction from (train.tta)",
             min_width=160,
         )
-    # as `carcls train --no-flip`: a mirror image tells nothing where left and right differ
+    # like `carcls train --no-flip`: without flips in training, predictions use no mirror image either
     flip.input(lambda on: train.tta if on else "none", flip, tta, **EVENT)
     with gr.Row():
         normalise = gr.Dropdown(
@@ -186,7 +186,7 @@ def _devices() -> list[tuple[str, str]]:
 
 
 def _folders(folder: str) -> list[tuple[str, str]]:
-    """Names and paths of the parent of `folder` and the folders in it; empty if it cannot be read."""
+    """Names and paths of the parent of `folder` and of its subfolders. Empty if it cannot be read."""
     here = Path(meant(folder).strip() or ".").expanduser().resolve()
     try:
         inside = sorted(
@@ -201,7 +201,7 @@ def _folders(folder: str) -> list[tuple[str, str]]:
 
 
 def _count(folder: str, labels: str):
-    """A message about `folder` with the table `labels`, its number of classes, and folders to choose next."""
+    """A message about `folder` with the table `labels`, the number of classes, and folders to choose next."""
     pick = gr.Dropdown(_folders(folder), value=None)
     if not folder.strip():
         return html.note(EMPTY), None, pick
@@ -214,19 +214,19 @@ def _count(folder: str, labels: str):
         return html.problem(str(error)), None, pick
     images = Counter(row.class_name for row in found.rows)
     smallest = min(sorted(images), key=images.__getitem__)
-    told = html.done(
+    summary = html.done(
         f"{len(images)} classes, {len(found.rows):,} images. The smallest class is {smallest}: "
         f"{images[smallest]:,} images."
     )
     if found.left_out:
-        told += html.note(f"Skipped: {found.left_out}.")
+        summary += html.note(f"Skipped: {found.left_out}.")
     for message in found.warnings():
-        told += html.problem(message)
-    return told, len(images), pick
+        summary += html.problem(message)
+    return summary, len(images), pick
 
 
 def _estimate(jobs: Jobs, folder: str, *others) -> str:
-    """The duration of such a training; empty while another one runs and for values that `_start` rejects."""
+    """The estimated duration. Empty while a training is running and for values that `_start` rejects."""
     if jobs.current and jobs.current.running:
         return ""
     form = Form(meant(folder), *others)
@@ -261,7 +261,7 @@ def _stop(jobs: Jobs) -> str:
 
 
 def _look(jobs: Jobs):
-    """Status, curves, log and the state of both buttons, the same for every visitor."""
+    """Status, curves, log and the state of both buttons. They are the same for all visitors."""
     run = jobs.current
     status, log, curves = str(html.note("No training has been started yet.")), "", ""
     if run is not None:
@@ -274,7 +274,7 @@ def _status(run: Job) -> str:
     if run.running:
         progress = run.progress
         if run.stopping:
-            return html.progress(progress.get("share", 0), "Stopping; what was learned so far is kept.")
+            return html.progress(progress.get("share", 0), "Stopping. The epochs finished so far are kept.")
         if "doing" in progress:
             return html.progress(0, f"{run.folder}: {progress['doing'].lower()} ...")
         return html.progress(

@@ -1,4 +1,4 @@
-"""The Python interface, as the documentation shows it."""
+"""The Python interface works as in the documentation."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from conftest import ROOT, draw_shapes
 import carcls
 
 
-def test_the_lines_of_the_docs_train_load_and_query_a_model(tmp_path, monkeypatch, capsys):
+def test_example_of_the_docs_trains_and_predicts(tmp_path, monkeypatch, capsys):
     _, code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/web.md").read_text(), re.DOTALL)
     draw_shapes(tmp_path / "photos", 16)
     (tmp_path / "car.jpg").write_bytes((tmp_path / "photos/disc/03.png").read_bytes())
@@ -34,7 +34,7 @@ def test_the_lines_of_the_docs_train_load_and_query_a_model(tmp_path, monkeypatc
         carcls.train("photos", name="my-photos")
 
 
-def test_the_import_is_cheap_and_names_are_listed():
+def test_import_does_not_import_torch_and_lists_public_names():
     code = "import sys, carcls; print('torch' in sys.modules, *carcls.__all__); carcls.nothing"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.split() == ["False", "InputError", "load", "train"]

@@ -1,4 +1,4 @@
-"""Photographs keep the split that they had for the model that a training starts from."""
+"""Photographs keep the split that they had for the model of the starting weights."""
 
 import pandas as pd
 import pytest
@@ -23,7 +23,10 @@ def model(tmp_path):
 
 
 def kept(root, model, drawn: str, classes: str = "aaaaaaaaa", **changes) -> str:
-    """The initials of the splits after `keep_splits`, of photographs 0, 1, ... with `drawn` before."""
+    """The splits of photographs 0, 1, ... after `keep_splits`, with the splits `drawn` before.
+
+    t is train, v is val and e is test.
+    """
     words = {"t": "train", "v": "val", "e": "test"}
     rows = {"name": PHOTOGRAPHS, "class": list(classes), "sha256": PHOTOGRAPHS}
     table = pd.DataFrame(rows | {"split": [words[letter] for letter in drawn]})
@@ -37,26 +40,26 @@ def kept(root, model, drawn: str, classes: str = "aaaaaaaaa", **changes) -> str:
     return "".join({word: letter for letter, word in words.items()}[split] for split in after["split"])
 
 
-def test_the_first_split_of_a_photograph_is_known(model, tmp_path):
+def test_known_returns_the_first_split_of_a_photograph(model, tmp_path):
     assert known(model).to_dict() == dict(zip(PHOTOGRAPHS[:6], ["train", "val", "test"] * 2, strict=True))
     assert known(tmp_path / "elsewhere/model.safetensors").empty
 
 
-def test_new_photographs_stay_as_drawn_and_what_validated_trains_or_validates(model, tmp_path):
+def test_only_known_photographs_change_their_split(model, tmp_path):
     assert kept(tmp_path, model, "eeettttet") == "ttettetet"
     assert kept(tmp_path, model, "eeettttev", val=0.2) == "tvetvetev"
 
 
-def test_without_earlier_photographs_or_weights_all_stay_as_drawn(model, tmp_path):
+def test_splits_are_unchanged_without_known_photographs_or_weights(model, tmp_path):
     assert kept(tmp_path, tmp_path / "other/model.safetensors", "ettettett") == "ettettett"
     assert kept(tmp_path / "results/.work", model, "ettettett", pretrained=False) == "ettettett"
 
 
-def test_a_class_without_a_training_image_is_divided_as_drawn(model, tmp_path):
+def test_class_without_training_images_keeps_its_new_splits(model, tmp_path):
     assert kept(tmp_path, model, "etttttett", "aabaaabaa") == "ttttteett"
 
 
-def test_without_a_test_image_or_one_to_validate_on_it_says_so(model, tmp_path):
+def test_missing_test_or_validation_images_raise_an_error(model, tmp_path):
     rows = {"sha256": PHOTOGRAPHS, "split": "train"}
     write_csv(tmp_path / "photographs.csv", pd.DataFrame(rows))
     with pytest.raises(InputError, match="was trained on all images that could be used for testing or"):

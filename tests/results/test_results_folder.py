@@ -1,4 +1,4 @@
-"""Results folders: which names they may have, and what a training leaves in them."""
+"""Results folders: valid names, files and locks."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def begun() -> Path:
-    """The folder results/a/b of a training that has begun, with work to do."""
+    """The folder results/a/b of a training that has begun, with a work folder."""
     folder = files.new(" a/b ")
     files.begin(folder, settings.preset())
     (folder / files.WORK).mkdir()
@@ -31,10 +31,10 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_new_folder_is_begun_once_and_can_be_read_again(begun):
+def test_new_folder_is_created_once_with_its_params(begun):
     assert begun == Path("results/a/b") == files.begun(" a/b ")
     assert params.load(begun / "params.yaml") == settings.preset()
-    assert (begun / "params.yaml").read_text().startswith("seed:")  # in the order of the preset
+    assert (begun / "params.yaml").read_text().startswith("seed:")  # same order as the preset
     for act in (lambda: files.new("a/b"), lambda: files.make(begun)):
         with pytest.raises(InputError, match="results/a/b already exists"):
             act()
@@ -43,27 +43,27 @@ def test_a_new_folder_is_begun_once_and_can_be_read_again(begun):
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../out", "/tmp/out", "a/../../out"])
-def test_a_folder_outside_of_results_is_refused(name):
+def test_folder_outside_of_results_raises_an_error(name):
     with pytest.raises(InputError, match="is not inside"):
         files.new(name)
 
 
 @pytest.mark.parametrize("name", [".hidden", "a/.hidden", ".hidden/a"])
-def test_a_hidden_folder_is_refused(name):
+def test_hidden_folder_raises_an_error(name):
     with pytest.raises(InputError, match="would be hidden"):
         files.new(name)
 
 
-def test_free_names_are_counted_from_one_and_fit_a_file_system():
+def test_free_names_are_numbered_from_one_and_truncated():
     assert files.free_name("resnet18") == "resnet18-1"
     files.RESULTS.mkdir()
     (files.RESULTS / "resnet18-1").symlink_to("gone")
     assert files.begin_free(settings.preset()) == Path("results/resnet18-2")
     assert files.free_name("ä" * 300) == "ä" * 50 + "-1"
-    assert files.free_name("a" + "ä" * 300) == "a" + "ä" * 49 + "-1"  # half a character is none
+    assert files.free_name("a" + "ä" * 300) == "a" + "ä" * 49 + "-1"  # an incomplete character is dropped
 
 
-def test_a_finished_training_leaves_no_work_and_is_not_done_again(begun):
+def test_finished_training_has_no_work_folder_and_cannot_be_repeated(begun):
     with files.training(begun):
         assert names(begun) == {"params.yaml", ".work", ".lock"}
         with pytest.raises(InputError, match="results/a/b is being trained by another process"):
@@ -78,13 +78,13 @@ def test_a_finished_training_leaves_no_work_and_is_not_done_again(begun):
             with files.training(begun):
                 raise AssertionError
         assert names(begun) == {"params.yaml", "report.html"}
-        (begun / files.WORK).mkdir()  # as a process leaves it that is killed at the very end
+        (begun / files.WORK).mkdir()  # left by a process that is killed at the very end
 
 
 @pytest.mark.parametrize(
     "epoch", [f"{CHECKPOINTS}/resnet18-scratch.pt", "models/resnet18-scratch.safetensors"]
 )
-def test_an_error_keeps_work_that_can_be_resumed_alone(begun, epoch):
+def test_work_folder_is_kept_after_an_error_only_if_it_can_be_resumed(begun, epoch):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x")
     with pytest.raises(ResourceError, match="Then `carcls train --resume a/b` continues.$"):
         with files.training(begun):
@@ -99,7 +99,7 @@ def test_an_error_keeps_work_that_can_be_resumed_alone(begun, epoch):
 
 
 @pytest.mark.parametrize("error", [InputError("lower lr"), ZeroDivisionError(), KeyboardInterrupt()])
-def test_other_errors_pass_as_they_are(begun, error):
+def test_other_errors_are_raised_unchanged(begun, error):
     (begun / files.WORK).rmdir()
     with pytest.raises(type(error)) as raised, files.training(begun):
         raise error
@@ -107,7 +107,7 @@ def test_other_errors_pass_as_they_are(begun, error):
     assert names(begun) == {"params.yaml"}
 
 
-def test_files_are_moved_by_their_names(begun):
+def test_keep_moves_and_renames_files(begun):
     for path in ("data/split.csv", "report/index.html", "data/raw.csv"):
         (begun / files.WORK / path).parent.mkdir(parents=True, exist_ok=True)
         (begun / files.WORK / path).touch()
@@ -115,7 +115,7 @@ def test_files_are_moved_by_their_names(begun):
     assert names(begun) == {"params.yaml", ".work", "photographs.csv", "report.html"}
 
 
-def test_reports_are_found_through_links_newest_first_and_dangling_ones_last(tmp_path):
+def test_reports_follows_links_and_sorts_by_age_with_dangling_links_last(tmp_path):
     for age, name in enumerate(("z", "a", "deep/m")):
         report = files.RESULTS / name / files.REPORT
         report.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a folder of photographs and the user's options become before a training."""
+"""Params made from a folder of photographs and the user's options."""
 
 import re
 
@@ -22,14 +22,14 @@ def counted(folder: str) -> tuple[list[str], int, str]:
     return found.classes(), len(found.rows), found.left_out
 
 
-def test_classes_and_images_are_counted_and_what_is_left_out_is_said(shapes):
+def test_count_returns_classes_images_and_skipped_files(shapes):
     assert counted(str(shapes)) == (["bar", "disc", "square"], 6, "")
     (shapes / "disc/.hidden.png").touch()
     (shapes / "disc/notes.txt").touch()
     assert counted(f" {shapes} ") == (["bar", "disc", "square"], 6, "1 .txt, 1 hidden")
 
 
-def test_a_class_of_one_image_needs_a_test_set(shapes):
+def test_class_with_one_image_needs_a_test_set(shapes):
     (shapes / "disc/00.png").unlink()
     with pytest.raises(InputError, match="'disc' has 1 image, but 2 are needed, one of them for testing"):
         settings.count(str(shapes))
@@ -38,7 +38,7 @@ def test_a_class_of_one_image_needs_a_test_set(shapes):
     assert counted(str(shapes.parent / "divided")) == (["bar", "disc", "square"], 6, "")
 
 
-def test_a_folder_that_is_not_there_is_said_without_a_key_of_params(tmp_path):
+def test_missing_folder_is_reported_without_the_params_key(tmp_path):
     with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / 'gone'))} does not exist"):
         settings.count(str(tmp_path / "gone"))
     with pytest.raises(InputError, match="^Name a folder"):
@@ -55,7 +55,7 @@ def test_a_folder_that_is_not_there_is_said_without_a_key_of_params(tmp_path):
         ({"adversarial": ROBUST}, "robust"),
     ],
 )
-def test_a_configuration_is_named_as_in_the_study(shapes, options, config):
+def test_configuration_has_its_name_in_the_study(shapes, options, config):
     found = settings.with_overrides(str(shapes), options | {"train.epochs": 7, "train.repeats": 1}, "x")
     assert (found.model.config, list(found.configs), found.train.epochs) == (config, [config], 7)
     wanted = {"pretrained": True, "frozen_layers": 0, "adversarial": None} | options
@@ -64,7 +64,7 @@ def test_a_configuration_is_named_as_in_the_study(shapes, options, config):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
         ({"train.epoch": 3}, "Options: there is no key train.epoch; "),
         ({"seed.x": 3}, "Options: there is no key seed.x; "),
@@ -74,8 +74,8 @@ def test_a_configuration_is_named_as_in_the_study(shapes, options, config):
         ({"train.repeats": 2}, "Options: train.repeats is 2, but a results folder contains one model"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(shapes, options, says):
-    with pytest.raises(InputError, match=re.escape(says)):
+def test_invalid_option_is_reported(shapes, options, expected):
+    with pytest.raises(InputError, match=re.escape(expected)):
         settings.with_overrides(str(shapes), options, "Options")
     with pytest.raises(InputError, match="does not exist"):
         settings.with_overrides("nowhere", options, "Options")

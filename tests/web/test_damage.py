@@ -1,4 +1,4 @@
-"""One damaged, missing or oddly named file: the page names it and shows the others."""
+"""The page reports damaged or missing files, escapes unusual names, and still shows all other files."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def study(variant: str, metrics: str | None = None, history: str | None = None) 
 
 
 @pytest.mark.parametrize(
-    ("metrics", "says"),
+    ("metrics", "expected"),
     [
         (None, "cannot be read (No such file or directory)"),
         (b'{"val_f1": 0.', "is truncated or not valid JSON"),
@@ -86,18 +86,18 @@ def study(variant: str, metrics: str | None = None, history: str | None = None) 
         (json.dumps(RESULT | {"epoch": [1]}).encode(), "has [1] as epoch"),
     ],
 )
-def test_a_results_folder_with_damaged_scores_is_named_and_the_others_are_shown(metrics, says):
+def test_damaged_scores_of_a_results_folder_are_reported(metrics, expected):
     results_folder("good")
     results_folder("broken", metrics)
     page = compare_tab.show()
     [row] = re.findall(r"<tr><td><a[^>]*>good</a>.*?</tr>", page)
     assert re.findall(r"<td>([\d.]+)</td>", row) == ["0.7500", "0.5000", "0.2500", "0.1250", "3"]
     [problem] = re.findall(r'<p class="problem".*?</p>', page)
-    assert f"results/broken/metrics.json {says}" in problem and "restore it" in problem
+    assert f"results/broken/metrics.json {expected}" in problem and "restore it" in problem
     assert "nan" not in page.replace(problem, "")
 
 
-def test_a_report_that_links_to_nothing_is_named():
+def test_report_with_a_dangling_link_is_reported():
     results_folder("good")
     report = results_folder("copied") / "report.html"
     report.unlink()
@@ -108,29 +108,29 @@ def test_a_report_that_links_to_nothing_is_named():
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "expected"),
     [
         ({"metrics": '{"val_f1": 0.7'}, "metrics/train/resnet18-freeze6.json is truncated"),
         ({"metrics": json.dumps(TRAINED).replace("1.5", "NaN")}, "has nan as val_loss"),
         ({"history": ""}, "plots/history/resnet18-freeze6.csv is empty"),
         ({"history": "epoch,loss\n1,2\n"}, "has no column lr: another version of carcls"),
         ({"history": HISTORY.to_csv(index=False)[:-3]}, "is truncated"),
-        ({"history": HISTORY.to_csv(index=False)[:-9]}, "no finite numbers"),
-        ({"history": HISTORY.assign(val_loss="inf").to_csv(index=False)}, "no finite numbers"),
+        ({"history": HISTORY.to_csv(index=False)[:-9]}, "not finite numbers"),
+        ({"history": HISTORY.assign(val_loss="inf").to_csv(index=False)}, "not finite numbers"),
         ({"history": "\x00\xff\n"}, "has no column"),
     ],
 )
-def test_a_variant_with_damaged_files_is_named_and_the_others_are_shown(changed, says):
+def test_damaged_files_of_a_variant_are_reported(changed, expected):
     study("resnet18-scratch")
     study("resnet18-freeze6", **changed)
     page = compare_tab.show()
     assert "<td>ResNet-18 scratch</td><td>0.7500</td><td>1.5000</td>" in page
     [problem] = re.findall(r'<p class="problem".*?</p>', page)
-    assert says in problem and "<code>dvc repro</code>" in problem
+    assert expected in problem and "<code>dvc repro</code>" in problem
     assert 'alt="Validation loss by epoch"' in page
 
 
-def test_damaged_scores_of_the_test_set_leave_the_rest(tmp_path):
+def test_damaged_test_scores_do_not_hide_other_scores(tmp_path):
     study("resnet18-scratch")
     Path("metrics/test.json").write_text('{"test_f1": 0.5, "test_accuracy": 0.5, "test_entropy": 0.5}')
     Path("metrics/fgsm.json").write_text('{"fgsm_f1": 2}')
@@ -138,14 +138,14 @@ def test_damaged_scores_of_the_test_set_leave_the_rest(tmp_path):
     assert "Test set, clean" in page and "metrics/fgsm.json has 2 as fgsm_f1" in page
 
 
-def test_a_history_with_and_without_repeats_is_the_same_table(tmp_path):
+def test_history_without_repeat_column_has_one_repeat(tmp_path):
     old, new = tmp_path / "old.csv", tmp_path / "new.csv"
     HISTORY.to_csv(old, index=False)
     HISTORY.assign(repeat=1).to_csv(new, index=False)
     pd.testing.assert_frame_equal(records.history(old, "x"), records.history(new, "x"))
 
 
-def test_a_model_without_validation_is_shown_with_its_test_f1():
+def test_model_without_validation_shows_its_test_f1():
     folder = results_folder("tested", json.dumps({"test_f1": 0.5, "test_accuracy": 0.25}).encode())
     model(folder / "model.safetensors", replace(INFO, val_f1=None))
     [(line, _)] = models.choices()
@@ -155,17 +155,17 @@ def test_a_model_without_validation_is_shown_with_its_test_f1():
     assert "–" in compare_tab.show()
 
 
-def test_a_history_may_lack_validation_as_a_whole(tmp_path):
+def test_history_may_have_no_validation(tmp_path):
     trained = pd.DataFrame([asdict(Epoch(number, 0.1, 1.5, 0.5)) for number in (1, 2)])
     trained.to_csv(tmp_path / "trained.csv", index=False)
     table = records.history(tmp_path / "trained.csv", "x")
     assert table.val_f1.isna().all() and figures.png(figures.training_curve(table, "loss"))
     trained.assign(val_f1=[0.5, None]).to_csv(tmp_path / "cut.csv", index=False)
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="not finite numbers"):
         records.history(tmp_path / "cut.csv", "x")
 
 
-def test_a_broken_model_is_named_last_and_the_others_are_offered():
+def test_broken_models_are_listed_last():
     good = model(Path("models/good.safetensors"))
     Path("models/gone.safetensors").symlink_to("/nowhere/files/md5/aa/bb")
     Path("models/cut.safetensors").write_bytes(good.read_bytes()[:1000])
@@ -184,7 +184,7 @@ def test_a_broken_model_is_named_last_and_the_others_are_offered():
     assert predict_tab.refresh(None).value in list(lines)[:2]
 
 
-def test_a_damaged_test_set_is_named_and_the_model_still_answers():
+def test_damaged_test_set_is_reported_and_the_model_still_loads():
     path = model(Path("results/mine/model.safetensors"))
     path.with_name("test.csv").write_text("name,label\nx")
     with pytest.raises(InputError, match="results/mine/test.csv is damaged"):
@@ -193,7 +193,7 @@ def test_a_damaged_test_set_is_named_and_the_model_still_answers():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(name):
+def test_unusual_names_are_escaped_and_link_to_their_report_and_model(name):
     from starlette.testclient import TestClient
 
     from carcls.web.jobs import Jobs
@@ -202,7 +202,7 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
     folder = results_folder(name)
     model(folder / "model.safetensors")
     page = compare_tab.show()
-    page.encode()  # what cannot be encoded never reaches the browser
+    page.encode()  # raises an error if the page cannot be encoded
     assert "<b>x" not in page
     [address] = re.findall(r'href="(report/[^"]*)"', page)
     assert not set("#?<>\"' \n\\") & set(address)
@@ -221,7 +221,7 @@ def test_names_of_any_characters_are_escaped_and_lead_to_their_report_and_model(
 @pytest.mark.parametrize(
     "asked", [lambda c, i: c.answer(i), lambda c, i: c.attack(i, "x", AttackSpec("fgsm", 0.1), 1)]
 )
-def test_an_answer_that_is_not_finite_is_refused(asked):
+def test_prediction_that_is_not_finite_raises_an_error(asked):
     network = build_model("resnet18", 2, seed=1)
     nn.init.constant_(network.fc.bias, float("nan"))
     classifier = Classifier(network.eval(), INFO, torch.device("cpu"), Path("m.safetensors"))
@@ -229,14 +229,14 @@ def test_an_answer_that_is_not_finite_is_refused(asked):
         asked(classifier, torch.zeros(32, 32, 3, dtype=torch.uint8).numpy())
 
 
-def test_an_unknown_class_gets_the_nearest_names():
+def test_unknown_target_class_is_reported_with_similar_names():
     info = replace(INFO, classes=["Audi A4", "BMW M3", "Fiat Panda", "audi a3"])
     classifier = Classifier(build_model("resnet18", 4, seed=1).eval(), info, torch.device("cpu"), Path("m"))
     with pytest.raises(InputError, match="'Audi A4', 'audi a3'"):
         classifier._place("AUDI A4 ")
 
 
-def test_a_results_folder_that_is_a_link_is_listed_once(tmp_path):
+def test_linked_results_folder_is_listed_once(tmp_path):
     elsewhere = model(tmp_path / "disk/mine/model.safetensors").parent
     Path("results").mkdir()
     Path("results/linked").symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""The web page: its server as `carcls web` starts it, and what a browser without a network sees of it."""
+"""The web page: the server of `carcls web`, and the page in a browser without network access."""
 
 import json
 import os
@@ -63,7 +63,7 @@ FORM = jobs.Form(
 
 
 def huge_png() -> bytes:
-    """A PNG of a few bytes that says it is 50,000 x 50,000."""
+    """A small PNG file with a header for 50,000 x 50,000 pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -76,7 +76,7 @@ def huge_png() -> bytes:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, data) -> Path:
-    """A project's folder with a model, its test set, pictures, and all kinds of bad input."""
+    """A project folder with a model, its test set, images and invalid files."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "params.yaml").write_text(yaml.safe_dump(shrunken().model_dump()))
     shutil.copytree(data / "images", folder / "data/images")
@@ -103,7 +103,7 @@ def here(project, monkeypatch):
 
 @pytest.fixture(scope="module")
 def server(project):
-    """The address of a running `carcls web`; after the tests nothing of it may be left."""
+    """The address of a running `carcls web`. Fails if the server does not end after the tests."""
     command = [sys.executable, "-m", "carcls.cli", "web", "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -116,15 +116,15 @@ def server(project):
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:
-                process.kill()  # otherwise, Popen would wait for ever
+                process.kill()  # otherwise, Popen would wait forever
                 raise
 
 
-# --- What the form refuses.
+# --- Validation of the form.
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "expected"),
     [
         ({"folder": " "}, "Name a folder"),
         ({"folder": "nowhere"}, "nowhere does not exist"),
@@ -139,8 +139,8 @@ def server(project):
         ({"results": ".hidden"}, "hidden"),
     ],
 )
-def test_what_would_fail_is_said_before_training(changes, says):
-    with pytest.raises(InputError, match=re.escape(says)):
+def test_invalid_form_raises_an_error_before_training(changes, expected):
+    with pytest.raises(InputError, match=re.escape(expected)):
         jobs.Jobs().start(replace(FORM, **changes))
     assert not Path("results").exists() or not list(Path("results").glob("*new*"))
 
@@ -155,7 +155,7 @@ def wait(run: jobs.Job, until=lambda run: not run.running, seconds: float = 60) 
         time.sleep(0.05)
 
 
-def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
+def test_failed_training_is_reported_and_leaves_no_model():
     several = jobs.Jobs()
     run = several.start(replace(FORM, lr=1e30, results="crash"))
     with pytest.raises(InputError, match="running in results/crash"):
@@ -165,7 +165,7 @@ def test_a_crash_is_its_sentence_and_leaves_only_what_was_used():
     assert not Path("results/crash/model.safetensors").exists() and not Path("results/crash/.work").exists()
 
 
-def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(project):
+def test_damaged_image_stops_training_without_skip_unreadable(project):
     shutil.copytree(project / "shapes", "damaged")
     Path("damaged/disc/00.png").write_bytes(Path("damaged/disc/01.png").read_bytes()[:90])
     run = jobs.Jobs().start(replace(FORM, folder="damaged", results="stopped-by-one"))
@@ -178,7 +178,7 @@ def test_a_damaged_picture_stops_a_training_whose_box_for_it_is_not_ticked(proje
     assert run.fault() is None and "skipped: 1 unreadable" in run.log()
 
 
-def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
+def test_killed_server_stops_the_training_which_keeps_its_best_epoch():
     code = (
         "import sys, time; from carcls.web.jobs import *; "
         f"run = Jobs().start({replace(FORM, epochs=500, patience=500, results='orphan')!r}); "
@@ -201,7 +201,7 @@ def test_when_the_server_is_killed_the_training_ends_and_keeps_its_best_epoch():
     assert info.epoch == pd.read_csv(history).val_f1.idxmax() + 1
 
 
-def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monkeypatch):
+def test_output_of_libraries_goes_to_the_log_and_not_to_progress(tmp_path, monkeypatch):
     # Python imports sitecustomize before the worker
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
@@ -223,7 +223,7 @@ def test_what_a_library_prints_is_in_the_log_and_progress_goes_on(tmp_path, monk
         assert re.search(f"^{line}", log, re.MULTILINE), log
 
 
-def test_a_killed_training_says_so_in_one_line_with_the_fix():
+def test_killed_training_is_reported_in_one_line_with_a_fix():
     run = jobs.Jobs().start(replace(FORM, epochs=500, patience=500, results="killed it"))
     wait(run, lambda run: "epoch" in run.progress)
     run._process.kill()
@@ -235,14 +235,14 @@ def test_a_killed_training_says_so_in_one_line_with_the_fix():
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         ("MemoryError()", "Memory ran out"),
         ("RuntimeError('DefaultCPUAllocator: can\\'t allocate memory:\\n you tried')", "Memory ran out"),
         ("KeyError('first\\nsecond')", "Training failed (KeyError: 'first"),
     ],
 )
-def test_an_unexpected_error_is_one_line_with_the_fix(tmp_path, monkeypatch, error, says):
+def test_unexpected_error_is_reported_in_one_line_with_a_fix(tmp_path, monkeypatch, error, expected):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if 'carcls.web.worker' in sys.orig_argv:\n"
@@ -253,15 +253,15 @@ def test_an_unexpected_error_is_one_line_with_the_fix(tmp_path, monkeypatch, err
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     run = jobs.Jobs().start(replace(FORM, results=f"unexpected-{os.urandom(4).hex()}"))
     wait(run)
-    assert run.fault().startswith(says) and "\n" not in run.fault()
-    assert ("Traceback" in run.log()) == says.startswith("Training failed")
+    assert run.fault().startswith(expected) and "\n" not in run.fault()
+    assert ("Traceback" in run.log()) == expected.startswith("Training failed")
 
 
 # --- The server.
 
 
 def ask(server: str, name: str, data: list) -> httpx.Response:
-    """What the page's function `name` gives for `data`, asked for as the page does."""
+    """The response of the function `name` of the page for `data`, requested like the page does."""
     with httpx.Client(base_url=server, timeout=60) as client:
         functions = client.get("/config").json()["dependencies"]
         [number] = {function["id"] for function in functions if function["api_name"] == name}
@@ -275,7 +275,7 @@ def upload(server: str, path: Path) -> dict:
     return {"path": answer.json()[0], "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
 
 
-def test_twenty_predictions_at_once_are_all_answered(server):
+def test_twenty_simultaneous_predictions_succeed(server):
     photo = upload(server, Path("photo.png"))
     with ThreadPoolExecutor(20) as pool:
         answers = list(
@@ -286,34 +286,34 @@ def test_twenty_predictions_at_once_are_all_answered(server):
 
 
 def attack(server: str, kind: str, epsilon: float | None, steps: int | None = 10, target: str = "") -> list:
-    """The five pictures of the Attack tab as files, and what it tells."""
+    """The five images of the Attack tab as files, and its message."""
     photo = upload(server, Path("photo.png"))
     answer = ask(server, "attack", [STUDY_MODEL, photo, kind, epsilon, steps, target])
-    *pictures, told = answer.raise_for_status().json()["data"]
-    return [picture and Path(picture["path"]) for picture in pictures] + [told]
+    *pictures, message = answer.raise_for_status().json()["data"]
+    return [picture and Path(picture["path"]) for picture in pictures] + [message]
 
 
 @pytest.mark.parametrize("epsilon", [0.0015, 0.01])
 @pytest.mark.parametrize(("kind", "target"), [("fgsm", ""), ("pgd", "{last}"), ("noise", "")])
-def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, target, epsilon):
+def test_displayed_attacked_image_is_the_classified_image(server, kind, target, epsilon):
     target = target.format(last=load_model(Path(STUDY_MODEL))[1].classes[-1])
-    original, _, attacked, *_, told = attack(server, kind, epsilon, 5, target)
-    rows = re.findall(r"<tr><td>.*?</tr>", told)
+    original, _, attacked, *_, message = attack(server, kind, epsilon, 5, target)
+    rows = re.findall(r"<tr><td>.*?</tr>", message)
     for column, shown in ((0, original), (1, attacked)):
         top = ask(server, "_predict", [STUDY_MODEL, upload(server, shown), False, False]).json()["data"][1]
         answers = re.findall(r"<td>([^<]+)<div class=\"bar\">.*?<td>([\d.]+)</td></tr>", top)
         in_table = [re.findall(r"<td>([^<]+)<div class=\"probability\">([\d.]+)</div>", row) for row in rows]
         assert [row[column] for row in in_table] == answers[:3]
     before, after = (np.asarray(Image.open(path)).astype(int) for path in (original, attacked))
-    assert f"is {255 * epsilon:.2f} steps" in told and ("Target: " in told) == bool(target)
+    assert f"is {255 * epsilon:.2f} steps" in message and ("Target: " in message) == bool(target)
     if epsilon < 0.5 / 255:
-        assert (before == after).all() and "no value changed" in told
+        assert (before == after).all() and "no value changed" in message
     else:
-        assert np.abs(before - after).max() == 3 and "changed by up to 3 steps." in told
+        assert np.abs(before - after).max() == 3 and "changed by up to 3 steps." in message
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
         (("fgsm", 2), "Epsilon must be a number from 0 to 1, not 2."),
         (("fgsm", None), "from 0 to 1, not None."),
@@ -323,15 +323,15 @@ def test_the_attacked_picture_that_is_shown_is_the_one_answered(server, kind, ta
         (("fgsm", 0.01, 10, "<b>"), "The model does not know the class &#39;&lt;b&gt;&#39;: the nearest"),
     ],
 )
-def test_an_attack_that_cannot_be_gets_its_sentence(server, options, says):
-    *pictures, told = attack(server, *options)
-    assert pictures == [None] * 5 and says in told and 'class="problem"' in told
+def test_invalid_attack_shows_an_error(server, options, expected):
+    *pictures, message = attack(server, *options)
+    assert pictures == [None] * 5 and expected in message and 'class="problem"' in message
 
 
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "{0}/params.yaml", "{0}/models/../params.yaml", "params.yaml"]
 )
-def test_no_file_outside_can_be_read(server, project, path):
+def test_files_that_were_not_uploaded_cannot_be_read(server, project, path):
     path = path.format(project)
     assert httpx.get(f"{server}/gradio_api/file={path}").status_code in (403, 404)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
@@ -347,19 +347,19 @@ def test_no_file_outside_can_be_read(server, project, path):
 @pytest.mark.parametrize(
     "way", ["file=http://127.0.0.1:1/x", "proxy=https://example.org/x", "file=https:/example.org"]
 )
-def test_the_server_fetches_nothing(server, way):
+def test_server_loads_no_address(server, way):
     answer = httpx.get(f"{server}/gradio_api/{way}")
     assert answer.status_code == 403 and "network" in answer.text
 
 
-def test_an_address_as_a_picture_is_not_fetched(server):
+def test_server_loads_no_image_from_an_address(server):
     file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
     started = time.monotonic()
     assert ask(server, "_predict", [STUDY_MODEL, file, False, False]).is_error
     assert time.monotonic() - started < 5
 
 
-def test_another_name_for_this_machine_is_refused(server):
+def test_unknown_host_name_is_rejected(server):
     assert httpx.get(server, headers={"Host": "rebound.example.org"}).status_code == 400
 
 
@@ -368,7 +368,7 @@ PREFIX = "/user/x/proxy/7860"
 
 @pytest.fixture
 def proxy(server):
-    """The address of a reverse proxy that removes PREFIX, and the requests that it got outside PREFIX."""
+    """The address of a reverse proxy that removes PREFIX, and the requests that lacked PREFIX."""
     outside: list[str] = []
 
     class Proxy(BaseHTTPRequestHandler):
@@ -403,7 +403,7 @@ def proxy(server):
         proxy.shutdown()
 
 
-def test_an_upload_over_the_limit_is_refused(server):
+def test_upload_over_the_limit_is_rejected(server):
     answer = httpx.post(f"{server}/gradio_api/upload", files={"files": ("big.png", bytes(60 << 20))})
     assert answer.status_code == 413
 
@@ -413,7 +413,7 @@ def test_an_upload_over_the_limit_is_refused(server):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium that resolves no name."""
+    """Headless Chromium without name resolution."""
     if BROWSER is None:
         pytest.skip("needs chromium to open the page")
     from playwright.sync_api import sync_playwright
@@ -421,13 +421,13 @@ def browser():
     with sync_playwright() as playwright:
         offline = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", offline])
-        yield browser.new_context()  # its pages share what they have loaded
+        yield browser.new_context()  # all pages share its cache
         browser.close()
 
 
 @pytest.fixture
 def page(browser, server):
-    """The page just opened; it may ask this server only."""
+    """The opened page. Fails if it sends a request to another server."""
     page = browser.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -443,7 +443,7 @@ def open_page(page, server: str) -> None:
     from playwright.sync_api import expect
 
     page.goto(server)
-    # the page asks for this name as soon as it listens: what is typed before that is lost
+    # the page fills in this name when it is ready; earlier input would be lost
     expect(page.get_by_label("Name of the model, for its folder in results/")).not_to_have_value(
         "", timeout=30_000
     )
@@ -469,7 +469,7 @@ def fill_form(page, epochs: int, results: str) -> None:
     page.get_by_role("option", name="resnet18", exact=True).click()
 
 
-def test_a_beginner_names_a_folder_and_a_model_and_sees_what_was_found(page, project):
+def test_folder_shows_its_classes_warnings_and_an_estimate(page, project):
     for folder, images in (("Ram CV", 3), ("Ram C-V", 3), ("tulip", 5)):
         (project / "beginner" / folder).mkdir(parents=True)
         for number in range(images):
@@ -491,7 +491,7 @@ def test_a_beginner_names_a_folder_and_a_model_and_sees_what_was_found(page, pro
     assert re.search(r"\d\d+ h", duration.inner_text())
 
 
-def test_a_training_is_watched_to_its_end_across_a_reload(page, server, browser, project):
+def test_progress_is_shown_to_all_visitors_and_after_a_reload(page, server, browser, project):
     fill_form(page, 8, "watched")
     page.get_by_role("button", name="Train").click()
     page.get_by_text(re.compile(r"results/watched: epoch \d+ of 8, batch \d of \d")).wait_for()
@@ -549,11 +549,11 @@ def test_stop_keeps_the_last_epoch_within_seconds(page, project):
 
 
 def load_picture(page, path: Path) -> None:
-    page.locator(".thumbnail-item").first.wait_for()  # the model is chosen
+    page.locator(".thumbnail-item").first.wait_for()  # a model is selected
     page.locator("input[type=file]").first.set_input_files(path)
 
 
-def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, project):
+def test_predict_tab_agrees_with_the_command_line_and_attack_tab_uses_its_image(page, project):
     open_tab(page, "Predict")
     load_picture(page, project / "photo.png")
     rows = page.locator("table.top tbody tr")
@@ -561,8 +561,8 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     shown = [re.split(r"\s*\n?\t", row.inner_text().strip()) for row in rows.all()]
     command = [sys.executable, "-m", "carcls.cli", "predict", STUDY_MODEL, "photo.png"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    expected = [line.split(maxsplit=2) for line in told.splitlines()[1:]]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    expected = [line.split(maxsplit=2) for line in output.splitlines()[1:]]
     assert [(row[0], row[-1], row[1].strip()) for row in shown] == [tuple(row) for row in expected]
 
     seen = page.get_by_alt_text("As the model sees it")
@@ -584,27 +584,27 @@ def test_a_picture_gets_the_answer_of_the_command_line_and_is_attacked(page, pro
     page.get_by_label(re.compile("number input for Epsilon")).fill("0.05")
     page.get_by_label("PGD").check()
     page.get_by_label(re.compile("number input for Steps")).fill("3")
-    wanted = expected[-1][2]  # the class that is answered last
+    wanted = expected[-1][2]  # the least probable class
     page.get_by_label("Target class").click()
     page.get_by_role("option", name=wanted, exact=True).click()
-    told = page.get_by_text(f"Target: {wanted}")
-    told.wait_for()
-    was, became = re.findall(r"0\.\d{4}", told.inner_text())
-    assert float(was) < float(became)
+    result = page.get_by_text(f"Target: {wanted}")
+    result.wait_for()
+    before, after = re.findall(r"0\.\d{4}", result.inner_text())
+    assert float(before) < float(after)
     page.get_by_label(re.compile("number input for Steps")).fill("0")
     page.get_by_text("The number of PGD steps must be a positive integer").wait_for()
     page.get_by_label("Noise").check()
     table.wait_for()
-    told.wait_for(state="detached")
+    result.wait_for(state="detached")
     assert page.get_by_label("Target class").is_hidden()
 
 
-def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page, server, project):
+def test_unknown_image_is_rejected_and_shows_its_nearest_training_images(page, server, project):
     run = jobs.Jobs().start(replace(FORM, results="limited"))
     wait(run)
     path = project / "results/limited/model.safetensors"
     model, info = load_model(path)
-    save_model(path, model, replace(info, novelty_threshold=-1.0))  # no image is known
+    save_model(path, model, replace(info, novelty_threshold=-1.0))  # every image is unknown
     open_page(page, server)
     open_tab(page, "Predict")
     page.get_by_label("Model, newest first").click()
@@ -625,7 +625,7 @@ def test_an_unknown_picture_is_rejected_beside_its_nearest_training_images(page,
     page.get_by_text("cannot recognise unknown images").wait_for()
 
 
-def test_decisions_about_labels_are_written_and_trained_with(page, project):
+def test_label_decisions_are_saved_and_used_in_training(page, project):
     shutil.copytree("shapes", "doubtful")
     Path("doubtful/disc/05.png").rename("doubtful/bar/moved.png")
     with Image.open("doubtful/square/01.png") as image:
@@ -636,7 +636,7 @@ def test_decisions_about_labels_are_written_and_trained_with(page, project):
     assert run.fault() is None and not Path("results/doubted/labels.csv").exists()
     before = {path: path.read_bytes() for path in Path("doubtful").rglob("*.png")}
     [first, *others] = review.suspects(run.folder, review.NEAR)
-    assert first.class_name != first.suggestion  # pairs of two classes come first
+    assert first.class_name != first.suggestion  # pairs with different classes come first
     assert "bar/twin.png" in [suspect.other for suspect in (first, *others)]
     open_tab(page, "Labels")
     page.get_by_label(review.NEAR).check()
@@ -673,7 +673,7 @@ def test_decisions_about_labels_are_written_and_trained_with(page, project):
     assert {label.image for label in review.decisions(again.folder)} == made.keys()
 
 
-def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
+def test_all_tabs_work_behind_a_proxy_prefix(browser, proxy, project):
     address, outside = proxy
     folder = project / "results/50% #1?"
     folder.mkdir(parents=True)
@@ -705,10 +705,10 @@ def test_behind_a_proxy_prefix_every_tab_works(browser, proxy, project):
     popup.value.close()
     page.close()
     shutil.rmtree(folder)
-    assert set(outside) <= {"/favicon.ico", "/manifest.json"}  # which browsers ask for by themselves
+    assert set(outside) <= {"/favicon.ico", "/manifest.json"}  # browsers request these by themselves
 
 
-def test_several_pictures_give_a_table_to_download(page, project):
+def test_several_images_give_a_table_to_download(page, project):
     open_tab(page, "Predict")
     page.get_by_text("Several images at once").click()
     files = [project / "photo.png", project / "text.png"]
@@ -727,24 +727,24 @@ def test_a_test_image_can_be_clicked(page):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("text.png", "not a supported image"),
         ("huge.png", "more than 250,000,000 pixels"),
         ("big.png", "exceed the maximum allowed size"),
     ],
 )
-def test_a_bad_picture_gets_its_sentence(page, server, project, name, says):
+def test_invalid_image_shows_an_error(page, server, project, name, expected):
     open_tab(page, "Predict")
     load_picture(page, project / name)
-    page.get_by_text(re.compile(says)).first.wait_for()
+    page.get_by_text(re.compile(expected)).first.wait_for()
     open_page(page, server)
     open_tab(page, "Compare")
     page.get_by_text(f"There is no study in {project}: run dvc repro in the project folder.").wait_for()
 
 
 @pytest.mark.parametrize("name", ["pickle", "foreign"])
-def test_a_file_that_is_no_model_of_ours_gets_its_sentence(page, project, name):
+def test_foreign_model_file_shows_an_error(page, project, name):
     open_tab(page, "Predict")
     load_picture(page, project / "photo.png")
     page.locator("table.top").wait_for()
@@ -753,13 +753,13 @@ def test_a_file_that_is_no_model_of_ours_gets_its_sentence(page, project, name):
     page.get_by_text(f"models/{name}.safetensors is not a model that this project trained.").wait_for()
 
 
-def test_a_results_folder_elsewhere_gets_its_sentence(page):
+def test_results_folder_outside_of_results_shows_an_error(page):
     fill_form(page, 1, "../models/mine")
     page.get_by_role("button", name="Train").click()
     page.get_by_text("'../models/mine' is not inside").wait_for()
 
 
-def test_the_signal_of_a_terminal_ends_the_server(project):
+def test_sigterm_ends_the_server(project):
     command = [sys.executable, "-m", "carcls.cli", "web", "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
