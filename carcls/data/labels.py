@@ -159,7 +159,7 @@ def open_labelled(folder: Path, labels: Labels) -> Source:
 
 
 def find_labelled(folder: Path, labels: Labels) -> tuple[list[Placed], list[LeftOut], list[str]]:
-    """The photographs in `folder`, the skipped files and the class names. Reads no image.
+    """The photographs in `folder`, the skipped files and the class names. Does not read the images.
 
     A photograph has the class of its folder, or no class ("") if all photographs are in one folder. The
     classes are those of the folders. If there are no class folders, or if `labels` names every photograph,

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def train(folder: str | Path, name: str | None = None, **options: Any) -> Path:
-    """Train a classifier on the class folders in `folder`, as `carcls train`, and return its model file.
+    """Train a classifier on the class folders in `folder`, like `carcls train`. Returns the model file.
 
     All files are written to results/`name` (default: results/ARCH-NUMBER) in the working directory. `options`
     are those of the command, such as `epochs=5` or `image_size=96`. Other keys of params.yaml are passed as

@@ -142,7 +142,7 @@ def chance_gap(first: float, second: float, images: int) -> float:
 
 
 def corrupted(table: pd.DataFrame, by: str) -> pd.Series:
-    """Accuracy over all rows of `table` (columns images and accuracy) that have the same `by`."""
+    """Accuracy over all rows of `table` (columns images and accuracy) with the same value of `by`."""
     right = (table.accuracy * table.images).groupby(table[by], sort=False).sum()
     return right / table.images.groupby(table[by], sort=False).sum()
 

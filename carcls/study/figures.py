@@ -308,7 +308,7 @@ def _most_confused(frame: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 
 @_styled
 def by_class(photographs: pd.DataFrame, measure: str) -> Figure:
-    """The column `measure` of the photographs of each class, by median: 5 % to 95 %, quartiles and median.
+    """5th to 95th percentile, quartiles and median of the column `measure` for each class, sorted by median.
 
     With more than MOST_CONFUSED classes, only those with the lowest and the highest medians are shown.
     """
@@ -374,9 +374,9 @@ def coverage(curve: pd.DataFrame) -> Figure:
 
 @_styled
 def entropies(clean: pd.Series, attacked: pd.Series, classes: int) -> Figure:
-    """Histograms of the predictions' entropy (nats) on clean and attacked images; dashed lines: the means.
+    """Histograms of the entropy (nats) of predictions on clean and attacked images. Dashed lines: means.
 
-    The axis ends where all of `classes` are equally likely.
+    The axis ends at the entropy of equal probabilities for all `classes`.
     """
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()

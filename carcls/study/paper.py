@@ -30,7 +30,7 @@ CONFIGS = {  # Table 1: number and intuition
 def is_stanford_cars(classes: Collection[str]) -> bool:
     """Whether `classes` are those of the paper: 196 classes that include the first and last of Stanford Cars.
 
-    A subset of these classes is an easier task, for which the numbers of the paper are not comparable.
+    A subset of these classes is an easier task, so the numbers of the paper are not comparable.
     """
     names = {name.casefold() for name in classes}
     return len(names) == 196 and {"am general hummer suv 2000", "smart fortwo convertible 2012"} <= names

@@ -22,7 +22,7 @@ def uri(data: bytes, kind: str) -> str:
 
 
 def samples(run: Run) -> list[dict]:
-    """The first image of each class, of at most shown.SHOWN classes."""
+    """The first image of each of at most shown.SHOWN classes."""
     index = run.index(run.shown)
     classes = index.drop_duplicates("label").sort_values("label")["class"].to_list()
     return [{"class": name, "uri": image} for name, image in _of_classes(run, shown.spread(classes)).items()]
@@ -140,7 +140,7 @@ def _of_classes(run: Run, classes: Iterable[str]) -> dict[str, str]:
 
 
 def _thumbnail(reader: ArchiveReader, row: pd.Series) -> str:
-    """The image of an archive's row, at most THUMBNAIL pixels a side, as a data URI."""
+    """The image of a row of an archive, reduced to at most THUMBNAIL pixels, as a data URI."""
     data = reader.read(row["offset"], row["size"])
     image = images.decode(data, str(row.name))
     if len(image) > THUMBNAIL:

@@ -236,7 +236,7 @@ def _copies(run: Run) -> list[dict]:
 
 
 def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[float]]:
-    """The validation F1 of each repeat, of the variants that were trained more than once, as params ask."""
+    """The validation F1 of each repeat, by variant. Variants with another number are omitted."""
     found = {
         variant: run.json(f"metrics/train/{variant}.json").get("val_f1_repeats", []) for variant in variants
     }
