@@ -1,9 +1,9 @@
 """A table of decisions about photographs: their classes, which to exclude, and which share a split.
 
-A csv file with the columns `class` (a class name, empty: as the folder says, or EXCLUDE), `sha256` or `image`
-or both, and optionally `reason` and `group`. A row with a SHA-256 is about the photographs with these bytes,
-any other about the image of that path in the folder, or of that name in photographs.csv. It also labels a
-folder without class folders.
+A csv file with the columns `class` or `label` (a class name, empty: that of the folder, or EXCLUDE), `sha256`
+or `image` or both, and optionally `reason` and `group`. A row with a SHA-256 is about the photographs with
+these bytes, any other about the image of that path in the folder, or of that name in photographs.csv. It also
+labels a folder without class folders.
 """
 
 import csv
@@ -117,12 +117,14 @@ def read(path: Path) -> Labels:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = set(reader.fieldnames or ())
-            if "class" not in columns or columns.isdisjoint(("sha256", "image")):
+            columns = list(reader.fieldnames or ())
+            if not {"class", "label"} & {*columns} or not {"sha256", "image"} & {*columns}:
                 raise InputError(
-                    f"{path} has the columns {', '.join(reader.fieldnames or ()) or '(none)'}: "
-                    "it needs class, and sha256 or image."
+                    f"{path} has the columns {', '.join(columns) or '(none)'}: "
+                    "it needs class or label, and sha256 or image."
                 )
+            if "class" not in columns:
+                reader.fieldnames = ["class" if name == "label" else name for name in columns]
             rows = [_label(path, reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise InputError(f"data.labels: {path} does not exist: correct the path.") from None
