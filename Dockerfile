@@ -7,7 +7,7 @@ WORKDIR /opt/carcls
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY carcls carcls
 RUN python -m pip install --no-cache-dir --constraint constraints.txt '.[heic,onnx,web]'
-# any user may run it: downloaded weights and font caches go to $HOME/.cache
+# a container may run as any user, who needs a writable $HOME/.cache for weights and fonts
 ENV HOME=/tmp
 WORKDIR /photos
 ENTRYPOINT ["carcls"]

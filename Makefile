@@ -1,4 +1,4 @@
-# Each target sets up .venv first. Unlike the scripts in .venv/bin, `python -m` works after the folder was moved.
+# Each target sets up .venv first. Unlike the scripts in .venv/bin, `python -m` still works after the folder was moved.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -26,11 +26,11 @@ lint: .venv/ready
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-# the images of the page and the report in README, from the results in this folder
+# make the images of the page and the report for README and docs, from the results in this folder
 screenshots: .venv/ready
 	$(BIN)/python docs/screenshots.py
 
-# DVC needs core.no_scm without a Git repository, and in a repository that does not track the project.
+# DVC needs core.no_scm if there is no Git repository, or if the repository does not track the project.
 .venv/ready: pyproject.toml constraints.txt carcls/study/plots_page.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'

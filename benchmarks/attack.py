@@ -1,4 +1,4 @@
-"""Compare FGSM, PGD and APGD with torchattacks: same model, same test images, for PGD the same starts.
+"""Compare FGSM, PGD and APGD with torchattacks on the same model and images; PGD also has the same starts.
 
     pip install --no-deps torchattacks==3.5.1
     python -m benchmarks.attack results/NAME [--epsilon 0.01]
@@ -58,7 +58,7 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
     whole = OfPixels(model).eval()
 
     def their_pgd(batch: Tensor, of: Tensor, start: Tensor) -> Tensor:
-        """torchattacks draws its start by uniform_, which is patched to return ours."""
+        """Patches uniform_, with which torchattacks draws its start, to return ours."""
         theirs = torchattacks.PGD(whole, eps=epsilon, alpha=epsilon / 4, steps=STEPS)
         drawn = torch.Tensor.uniform_
         torch.Tensor.uniform_ = lambda self, *_: self.copy_(epsilon * start)  # type: ignore
@@ -101,7 +101,7 @@ def _race(model: nn.Module, pixels: Tensor, labels: Tensor, epsilon: float) -> N
 
 
 def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
-    """Accuracy after APGD-CE and then APGD-T on the images still correct, by both; the starts differ."""
+    """Accuracy after APGD-CE, then APGD-T on images that are still correct, by both tools; starts differ."""
     whole, labels = OfPixels(model).eval(), images.labels
     pixels = images.read(range(len(images))).float() / 255
     settings = {"eps": epsilon, "steps": APGD_STEPS, "n_restarts": 1, "seed": 1}
@@ -124,7 +124,7 @@ def _apgd(model: nn.Module, images: ImageSet, epsilon: float) -> None:
 
 
 def _attacked(run: Callable, pixels: Tensor, labels: Tensor, starts: Tensor) -> tuple[Tensor, float]:
-    """The result of `run` for `pixels`, and the shortest of three times in seconds."""
+    """The result of `run` for `pixels`, and the shortest time of three runs in seconds."""
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Compare augmentation with Albumentations: photographs per second on one core, in one run.
+"""Compare the speed of augmentation with Albumentations: photographs per second on one core.
 
 Both do the same work: decode a photograph, rescale it to 400 x 400, make nine copies with one operation each,
 with strengths drawn from Albumentations' default ranges, and encode the nine as JPEG of quality 95 with 4:2:0
@@ -76,7 +76,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (none: demo pictures)"
+        "path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (default: demo images)"
     )
     parser.add_argument(
         "--width", type=int, help="rescale the photographs to this width before the measurement"

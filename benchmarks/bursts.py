@@ -1,4 +1,4 @@
-"""How much bursts raise a validation score, if the images of one burst are in training and validation.
+"""Measure how much bursts raise a validation score if one burst is in both training and validation.
 
 Each training photograph of a TASK (see benchmarks.defaults) becomes a burst of four: itself and three crops,
 each moved at random by up to --shift of a side and saved at a JPEG quality of 60 to 80. Three models are
@@ -9,7 +9,7 @@ trained. They differ in how their validation images are drawn:
     bursts kept together             a table of labels with the column group
 
 The photographs of the test set have no bursts and no near-duplicates in training: their score is what a
-validation score should predict. A first table says which bursts are recognised as near-duplicates.
+validation score should predict. A first table shows how many bursts are recognised as near-duplicates.
 
     python -m benchmarks.bursts TASK --backbone resnet18.safetensors [--shift 0.01] [--epochs 5]
 """
@@ -51,9 +51,9 @@ WAYS: dict[str, dict] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument("--backbone", type=Path, required=True, help="a ResNet-18, as weights: PATH takes it")
+    parser.add_argument("--backbone", type=Path, required=True, help="weights file of a ResNet-18")
     parser.add_argument("--shift", type=float, default=0.01, help="largest move, as a share of a side")
-    parser.add_argument("--size", type=int, default=96, help="pixels")
+    parser.add_argument("--size", type=int, default=96, help="image side in pixels")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def recognised(folder: Path, shift: float, seed: int) -> tuple[str, ...]:
-    """A row of the first table: the bursts of the photographs in `folder`, each alone."""
+    """A row of the first table: near-duplicates within the burst of each photograph in `folder`."""
     pairs, whole = [], []
     for path in sorted(folder.rglob("*.jpg")):
         images = (decode(data, path.name) for data in burst(path, shift, seed))
@@ -112,7 +112,7 @@ def _moved(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndar
 
 
 def measure(way: str, folder: Path, arguments: argparse.Namespace) -> tuple[str, ...]:
-    """A row of the table."""
+    """A row of the second table."""
     options = {
         "seed": arguments.seed,
         "weights": str(arguments.backbone),

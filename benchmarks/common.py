@@ -18,7 +18,7 @@ from carcls.imageset import archive, images
 
 
 def photographs(path: Path | None, count: int) -> list[bytes]:
-    """`count` JPEGs, evenly spread over the folder, zip or tar `path`, or demo pictures if it is None."""
+    """`count` JPEGs, evenly spread over the folder, zip or tar `path`, or demo images if it is None."""
     if path is None:
         models = (model for _ in range(count) for model in demo.TARGET)
         pictures = (demo.draw(model, np.random.default_rng(i)) for i, model in enumerate(models))

@@ -12,11 +12,11 @@ All contenders use the same ResNet-18 backbone, training photographs, number of 
 
     python -m benchmarks.defaults TASK [TASK ...] --backbone resnet18.safetensors [--epochs 10]
 
-A TASK is a folder, zip or tar of CLASS/* or {train,test}/CLASS/*, at any depth. A plus joins several of them.
-Options follow after commas. train=N and test=N: at most N photographs per class. classes=N: N classes, the
-same for all seeds. unbalanced: every second class keeps a quarter of its training photographs. A task without
-a test set is tested on the photographs that `train` leaves, or on half of each class. The seed determines all
-other random choices.
+A TASK is a folder, zip or tar of CLASS/* or {train,test}/CLASS/*, at any depth. A plus sign joins several
+of them. Options follow after commas. train=N and test=N: at most N photographs per class. classes=N: N
+classes, the same for all seeds. unbalanced: every second class keeps a quarter of its training photographs.
+Without a test set, the test images are those that `train` leaves, or half of each class. The seed determines
+all other random choices.
 
 Seconds are processor time of training, including reading the images.
 """
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", metavar="TASK")
     parser.add_argument("--backbone", type=Path, required=True, help="weights file of a ResNet-18")
-    parser.add_argument("--size", type=int, default=96, help="pixels")
+    parser.add_argument("--size", type=int, default=96, help="image side in pixels")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
@@ -214,7 +214,7 @@ def _loop(folder: Path, arguments: argparse.Namespace, seed: int, held_out: floa
 
 
 def _fit(model, train, val, epochs: int, timm: bool):
-    """Train `model`. Returns its best epoch by `val`, or without it the last; if `timm`, averaged weights."""
+    """Train `model`. Returns the best epoch by `val`, or the last without it; averaged weights if `timm`."""
     import torch
     from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -285,7 +285,7 @@ def _fastai(folder: Path, arguments: argparse.Namespace, seed: int) -> tuple[flo
         model.load_state_dict(_weights(arguments), strict=False)
         return model
 
-    model_meta[resnet18] = model_meta[models.resnet18]  # where fastai cuts it into body and head
+    model_meta[resnet18] = model_meta[models.resnet18]  # how fastai splits it into body and head
     set_seed(seed)
     start = time.process_time()
     loaders = ImageDataLoaders.from_folder(

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ARCHS = ("resnet18", "resnet34")
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 TRAIN, VAL, TEST = 86_430, 27_977, 8_041  # images of the paper
-BAR = 0.7  # share of the images/s of a step that the whole loop has to reach
+BAR = 0.7  # target: images/s of the whole loop relative to a step alone
 WARM = 5  # steps before the measurement, in which libraries select their kernels
 
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def _write(folder: Path, path: Path, sizes: Sizes) -> None:
-    """Write the photographs as data/ of a study and, for the peers, as class folders; random weights."""
+    """Write random weights, and the photographs as data/ of a study and as class folders for the peers."""
     photographs = spread(path, sizes.photographs)
     for split, count in (("train", sizes.train), ("val", sizes.val)):
         chosen = list(islice(cycle(photographs), count))
@@ -252,7 +252,7 @@ def _paper() -> params.Params:
 
 
 def _cell(folder: Path, arch: str, config: str, device: torch.device) -> variant.Variant:
-    """The paper's variant on the photographs, which are not kept in memory, like its 86,430 images."""
+    """The paper's variant on the photographs. As with the paper's 86,430 images, none stays in memory."""
     with patch.object(loading, "MEMORY_LIMIT", 0):
         return variant.prepare(_paper(), folder, arch, config, device)
 
@@ -276,7 +276,7 @@ def _our_rates(
 def _training_rate(
     trained: torch.nn.Module, inputs: Inputs, recipe: Recipe, sizes: Sizes, reading: int = 0
 ) -> float:
-    """Images/s of `training.train_epoch`, after the batches that were read ahead."""
+    """Images/s of `training.train_epoch`. The first batches, which were read ahead, are not measured."""
     clock = Clock(recipe.device, WARM + reading, sizes.seconds)
 
     class Bar(tqdm):
@@ -336,7 +336,7 @@ def _peer_rates(
                 for batches, ahead in ((in_memory, 0), (peer.loader, task.workers))
             )
             return f"{step:.0f}", f"{whole:.0f}"
-    except Exception as error:  # a peer that is not installed or fails must not stop the others
+    except Exception as error:  # if a peer is not installed or fails, the others continue
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         return why, why
 

@@ -81,14 +81,14 @@ class Campaign:
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file. dvc.lock is sorted, because DVC writes stages in the order of their run."""
+    """The bytes of a file. dvc.lock is sorted, because DVC writes stages in the order in which they run."""
     if path.name == "dvc.lock":
         return json.dumps(yaml.safe_load(path.read_text()), sort_keys=True).encode()
     return path.read_bytes()
 
 
 def _unlocked(folder: Path) -> bool:
-    """Delete a dvc.lock that a killed DVC left unreadable, as README's FAQ says."""
+    """Delete a dvc.lock that a killed DVC left unreadable, as the FAQ in README recommends."""
     if "dvc.lock' validation failed" not in (folder / "log").read_text():
         return False
     (folder / "dvc.lock").unlink()
@@ -177,7 +177,7 @@ CAMPAIGNS = {
 
 
 def run(name: str, rounds: int, seed: int, keep: Path) -> Counter:
-    """How often rounds of a campaign ended in each way; the folder of a failed round is moved to `keep`."""
+    """The number of rounds with each outcome. The folder of a failed round is moved to `keep`."""
     campaign, written = CAMPAIGNS[name]
     rng = random.Random(seed)
     outcomes: Counter[str] = Counter()

@@ -2,11 +2,11 @@
 
     python -m benchmarks.mutations study results [--count 20] [--seed 1] [--results logs/mutations.csv]
 
-Each kind of change is drawn equally often, then a place of this kind. One change at a time is made in a copy
-of the project. There the files in tests/PACKAGE that import the changed module run until the first failure,
-or all files if none imports it. They must pass without a change. Each result is appended to the CSV file at
-once. A change whose result is in the file is not tested again: to test new tests, delete the lines that say
-"survived".
+The script draws a kind of change, all equally often, then a place for it. It makes one change at a time in a
+copy of the project. There it runs the files in tests/PACKAGE that import the changed module (all files if
+none imports it) until the first failure. They must pass without a change. Each result is appended to the CSV
+file at once. A change whose result is in the file is not tested again: to try new tests, delete the lines
+that say "survived".
 """
 
 import argparse
@@ -29,14 +29,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2  # noqa: F401 - imported once for the tests of all changes, as those below
+import cv2  # noqa: F401 - these modules are imported once for the tests of all changes
 import pandas  # noqa: F401
 import pytest
 import sklearn.metrics  # noqa: F401
 import torchvision  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
-MEMORY = 6 << 30  # bytes of each process: a changed loop may allocate without end
+MEMORY = 6 << 30  # bytes of each process: a changed loop may allocate forever
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq},
     **{ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
@@ -48,7 +48,7 @@ ARITHMETIC = {
 
 
 def changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """The kind of each possible change of `node`, and what takes its place."""
+    """The kind of each possible change of `node`, and the replacement."""
     match node:
         case ast.Compare(left, [op, *ops], right) if type(op) in COMPARISONS:
             yield "comparison", ast.Compare(left, [COMPARISONS[type(op)](), *ops], right)
@@ -86,7 +86,7 @@ def places(tree: Any) -> Iterator[Any]:
 
 
 class Replacing(ast.NodeTransformer):
-    """Puts `new` into the place of the node `old`."""
+    """Replaces the node `old` by `new`."""
 
     def __init__(self, old: ast.AST, new: ast.AST) -> None:
         self.old, self.new = old, new
@@ -126,13 +126,13 @@ def tests_of(package: str, module: str) -> list[str]:
 
 
 def run_tests(copy: Path, tests: list[str], limit: float) -> str:
-    """How `tests` end in the project `copy`, until the first failure or after `limit` seconds."""
+    """The outcome of `tests` in the project `copy`, ended at the first failure or after `limit` seconds."""
     process = multiprocessing.get_context("fork").Process(target=_pytest, args=(copy, tests))
     process.start()
     process.join(limit)
     result = "noticed" if process.exitcode else "survived" if process.exitcode == 0 else "timeout"
     with suppress(ProcessLookupError):
-        os.killpg(process.pid or 0, signal.SIGKILL)  # also what a test has left behind
+        os.killpg(process.pid or 0, signal.SIGKILL)  # including processes that a test left running
     process.join()
     return result
 
@@ -142,7 +142,7 @@ def _pytest(copy: Path, tests: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.chdir(copy)
     sys.path.insert(0, str(copy))
-    # a module of the same size and second would otherwise be taken from the cache
+    # otherwise, a module of the same size and modification second would be loaded from the cache
     os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True
     for stream in (1, 2):

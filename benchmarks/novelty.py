@@ -1,12 +1,13 @@
-"""Unknown images: how well the distance to the training images and energy recognise them; calibration.
+"""Measure how well distance and energy recognise unknown images, and how well models are calibrated.
 
     python -m benchmarks.novelty RESULTS RESULTS... [--unseen FOLDER] [--images 500]
 
 RESULTS are results folders of `carcls train`. The test images of each are the known images of its model and
 unknown images of the other models. FOLDER has class folders; their images are unknown if the model does not
-have the class. For each pair the table has the area under the ROC curve (how often an unknown image has a
-higher score than a known one) by both scores, and the share of unknown images above the model's threshold. A
-second table has the expected calibration error on the test images at temperature 1 and at the fitted one.
+have the class. Distance is the novelty: the distance to the training images. For each pair the first table
+has the area under the ROC curve of both scores (how often an unknown image has a higher score than a known
+one), and the share of unknown images above the model's threshold. The second table has the expected
+calibration error on the test images at temperature 1 and at the fitted temperature.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--unseen", type=Path, metavar="FOLDER")
-    parser.add_argument("--images", type=int, default=500, help="most unknown images of each set")
+    parser.add_argument("--images", type=int, default=500, help="maximum number of unknown images per set")
     arguments = parser.parse_args()
     startup.set_up()
     header = ("model", "unknown images", "AUROC distance", "AUROC energy", "above the threshold")

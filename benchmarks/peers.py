@@ -1,6 +1,6 @@
 """Other ways to train: a plain PyTorch loop, and timm's model, loader and optimizer.
 
-They read photographs from class folders and decode them by PIL, as their users do.
+They read photographs from class folders and decode them with PIL, as their users do.
 """
 
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ def plain(task: Task) -> Peer:
 
 
 def timm(task: Task) -> Peer:
-    """The setup of timm's script: on a GPU with its prefetcher and channels last. No layer is frozen."""
+    """The setup of timm's script, on a GPU with its prefetcher and channels last. No layer is frozen."""
     from timm import create_model
     from timm.data import create_dataset, create_loader
     from timm.optim import create_optimizer_v2

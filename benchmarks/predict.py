@@ -1,7 +1,7 @@
-"""Time `carcls predict` with 1, 20 and 1,000 pictures, and the page with one.
+"""Measure the time of `carcls predict` for 1, 20 and 1,000 images, and of the page for one.
 
 The model is an untrained ResNet-18 at 224 pixels, because its predictions do not matter. The rate with 1,000
-pictures is compared with that of the stage `evaluate`, the page with the time of the model.
+images is compared with that of the stage `evaluate`, the page with the time of the model.
 
     python -m benchmarks.predict FOLDER [--images 1000] [--rounds 9]
 
@@ -124,7 +124,7 @@ def _page(folder: Path, model: Path, rounds: int) -> None:
 
 
 def _ask(address: str, model: Path, picture: Path) -> float:
-    """Seconds until the page returns the prediction for a picture that was uploaded before."""
+    """Seconds until the page returns the prediction for an image that was uploaded before."""
     with httpx.Client(base_url=address, timeout=60) as client:
         functions = client.get("/config").json()["dependencies"]
         [number] = {function["id"] for function in functions if function["api_name"] == "_predict"}

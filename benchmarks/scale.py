@@ -84,9 +84,11 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (none: the demo)")
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="folder, zip or tar of JPEGs (default: demo images)"
+    )
     parser.add_argument("--photographs", type=int, default=200, help="number of different photographs")
-    parser.add_argument("--image-size", type=int, default=400, help="pixels")
+    parser.add_argument("--image-size", type=int, default=400, help="image side in pixels")
     parser.add_argument(
         "--classes", type=int, nargs="+", default=GROWTH, help="numbers of classes to measure"
     )

@@ -1,4 +1,4 @@
-"""Compare the speed of training with other tools: same photographs, model and batch size, in one run.
+"""Compare the speed of training with other tools on the same photographs, model and batch size.
 
 The model is a ResNet-18 from scratch with AdamW and batches of 32. The peers read photographs as their users
 do: a plain PyTorch loop (ImageFolder, PIL, float32), timm's loader and model, fastai's learner. carcls reads
@@ -52,14 +52,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, help="folder with class folders of JPEGs")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=["epoch", "frozen", "parts"])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224], help="pixels")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 224], help="image sides in pixels")
     parser.add_argument("--arch", default="resnet18", help="architecture in the section kernels")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--images", type=int, default=960, help="photographs per epoch")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15, help="epochs of the sections frozen and accuracy")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--backbone", type=Path, help="weights file for the section accuracy (none: scratch)")
+    parser.add_argument(
+        "--backbone", type=Path, help="weights file for the section accuracy (default: from scratch)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="DataLoader processes of the peers")
     return parser.parse_args()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the study on a Slurm cluster as three jobs: the shared inputs, the cells of the matrix `train`, and all the rest.
+# Run the study on a Slurm cluster as three jobs: the shared inputs, the cells of the matrix `train`, and the rest.
 #
 #     bash cluster/study.sh AT_ONCE [OPTION of sbatch]...
 #

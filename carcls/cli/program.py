@@ -61,7 +61,7 @@ COMMANDS = {  # what each does, and examples
         "Train a classifier on a folder of class folders and write its report",
         ("photos", "photos --arch resnet34 --epochs 20", "--resume NAME"),
     ),
-    "evaluate": ("Score a model on other photos", (f"{MODEL} others",)),
+    "evaluate": ("Score a model on other photos", (f"{MODEL} other_photos",)),
     "predict": (
         "Print the most probable classes of images",
         (f"{MODEL} car.jpg", f"{MODEL} photos --csv > predictions.csv", f"{MODEL} photos --sort sorted"),
@@ -73,7 +73,9 @@ COMMANDS = {  # what each does, and examples
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("carcls", description="Train and use a classifier of your own photos.")
+    parser = argparse.ArgumentParser(
+        "carcls", description="Train a classifier on your own photos and use it."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = (_add_train, _add_evaluate, _add_predict, _add_attack, _add_export, _add_web)
     for (name, (summary, examples)), add_options in zip(COMMANDS.items(), add, strict=True):
@@ -98,7 +100,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _add_web(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--port", type=int, default=7860, metavar="N", help="0: any free port (default: 7860)"
+        "--port",
+        type=int,
+        default=7860,
+        metavar="N",
+        help="port of the page; 0: any free port (default: 7860)",
     )
     parser.set_defaults(run=_web)
 
@@ -107,35 +113,35 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     start = preset()
     config, settings = start.configs[start.model.config], start.train
     parser.add_argument(
-        "folder", nargs="?", metavar="FOLDER", help="a folder with CLASS/* or {train,test}/CLASS/*"
+        "folder", nargs="?", metavar="FOLDER", help="folder of class folders: CLASS/* or {train,test}/CLASS/*"
     )
     options: dict[str, tuple[type, str, Any, str]] = {
         "arch": (str, "NAME", start.model.arch, "resnet18, resnet34 or another ResNet of torchvision"),
-        "weights": (str, "imagenet|demo|FILE", start.weights, "pretrained weights or your own model"),
-        "frozen-layers": (int, "N", config.frozen_layers, "how many of the first layers stay fixed, 0 to 8"),
+        "weights": (str, "imagenet|demo|FILE", start.weights, "pretrained weights, or your own model file"),
+        "frozen-layers": (int, "N", config.frozen_layers, "number of first layers to freeze, 0 to 8"),
         "epochs": (int, "N", settings.epochs, "number of epochs"),
         "image-size": (int, "N", start.data.image_size, "image side in pixels"),
         "lr": (float, "X", settings.lr, "learning rate"),
         "batch-size": (int, "N", settings.batch_size, "images per training step"),
-        "labels": (str, "FILE", start.data.labels, "table of labels: image, class (or exclude), group"),
+        "labels": (str, "FILE", start.data.labels, "CSV of corrections: image, class (or exclude), group"),
         "folds": (int, "K", start.split.folds, "test all images by K-fold cross-validation"),
-        "val": (float, "X", start.split.val, "share of the training images used for validation only"),
-        "keep": (str, "last|best", settings.keep, "epoch to keep; best needs --val"),
-        "tta": (str, "flip|none", settings.tta, "flip: average over an image and its mirror image"),
+        "val": (float, "X", start.split.val, "share of the training images to hold out for validation"),
+        "keep": (str, "last|best", settings.keep, "epoch to keep; best: by validation F1, needs --val"),
+        "tta": (str, "flip|none", settings.tta, "flip: average predictions over an image and its mirror"),
         "normalise": (str, "weights|imagenet|half", settings.normalise, "mean and std of the input"),
-        "class-weights": (float, "X", settings.class_weights, "power of inverse class frequency in the loss"),
+        "class-weights": (float, "X", settings.class_weights, "exponent of inverse class frequency in loss"),
         "device": (str, "NAME", settings.device, "auto, cpu, cuda, cuda:N or mps"),
     }  # fmt: skip
     for name, (kind, metavar, default, meaning) in options.items():
-        told = f"{meaning} (default: {'none' if default is None else default})"
-        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=told)
+        description = f"{meaning} (default: {'none' if default is None else default})"
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=description)
     switches = {
         "pretrained": (config.pretrained, "start from --weights"),
-        "flip": (settings.flip, "flip training images at random; --no-flip if left and right differ"),
+        "flip": (settings.flip, "flip images at random; use --no-flip if left and right distinguish classes"),
     }
     for name, (on, meaning) in switches.items():
-        told = f"{meaning} (default: {'yes' if on else 'no'})"
-        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=told)
+        description = f"{meaning} (default: {'yes' if on else 'no'})"
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=description)
     _add_set(parser)
     parser.add_argument("--name", metavar="NAME", help="new folder in results/ (default: ARCH-NUMBER)")
     parser.add_argument("--resume", metavar="NAME", help="continue an interrupted training in results/NAME")
@@ -150,7 +156,9 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="class folders with the model's classes")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder of class folders with the model's classes"
+    )
     _add_set(parser)
     parser.add_argument(
         "--name", metavar="NAME", help="new folder in results/ (default: MODEL-on-FOLDER-NUMBER)"
@@ -169,7 +177,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=_count, default=15, metavar="N", help="number of classes (default: 15)")
     parser.add_argument(
-        "--look", type=Path, metavar="FOLDER", help="write heat maps (Grad-CAM) to this folder"
+        "--look", type=Path, metavar="FOLDER", help="write a heat map (Grad-CAM) of each image to this folder"
     )
     parser.add_argument(
         "--reject", action="store_true", help='answer "none of these" to images unlike the training images'
@@ -179,13 +187,17 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--csv", action="store_true", help="print CSV: image, rank, class, probability, novelty"
     )
-    form.add_argument("--sort", type=Path, metavar="FOLDER", help="copy images to the new FOLDER/CLASS/")
-    parser.add_argument("--link", action="store_true", help="with --sort: links instead of copies")
+    form.add_argument(
+        "--sort", type=Path, metavar="FOLDER", help="copy images to FOLDER/CLASS/; FOLDER must be new"
+    )
+    parser.add_argument(
+        "--link", action="store_true", help="with --sort: make symbolic links instead of copies"
+    )
     parser.add_argument(
         "--min-probability",
         type=_probability,
         metavar="P",
-        help="with --sort: images whose first class has a lower probability are copied to FOLDER/uncertain "
+        help="with --sort: put images whose first class has a lower probability into FOLDER/uncertain "
         f"(default: {predict.MIN_PROBABILITY})",
     )
     parser.set_defaults(run=predict.run)
@@ -198,11 +210,14 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
         "images", type=Path, nargs="+", metavar="IMAGE", help="an image or a folder of images"
     )
     parser.add_argument(
-        "--attack", choices=ON_ONE_IMAGE, default="fgsm", help="noise is the control (default: fgsm)"
+        "--attack",
+        choices=ON_ONE_IMAGE,
+        default="fgsm",
+        help="noise has random signs, as a control (default: fgsm)",
     )
     parser.add_argument("--steps", type=int, metavar="N", help=f"steps of PGD (default: {STEPS})")
     parser.add_argument(
-        "--target", metavar="CLASS", help="class to move towards (default: away from the answer)"
+        "--target", metavar="CLASS", help="class to move towards (default: away from the prediction)"
     )
     parser.add_argument(
         "--epsilon",
@@ -216,7 +231,7 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("attack.png"),
         metavar="PNG",
-        help="image to write (default: attack.png)",
+        help="figure to write (default: attack.png)",
     )
     parser.set_defaults(run=attack.run)
 

@@ -1,9 +1,9 @@
 """The table of labels: the classes of photographs, which to exclude, and which must share a split.
 
-It is a csv file. The column `class` has a class name, EXCLUDE, or nothing to keep the class of the folder. At
-least one of the columns `sha256` and `image` is required; `reason` and `group` are optional. A row with a
-SHA-256 applies to the photographs with these bytes. Any other row applies to the image with that path in the
-folder, or with that name in photographs.csv. The table can also label a folder without class folders.
+It is a csv file. The column `class` or `label` has a class name, EXCLUDE, or nothing to keep the class of the
+folder. At least one of the columns `sha256` and `image` is required; `reason` and `group` are optional. A row
+with a SHA-256 applies to the photographs with these bytes. Any other row applies to the image with that path
+in the folder, or with that name in photographs.csv. The table can also label a folder without class folders.
 """
 
 import csv
@@ -117,12 +117,14 @@ def read(path: Path) -> Labels:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            columns = set(reader.fieldnames or ())
-            if "class" not in columns or columns.isdisjoint(("sha256", "image")):
+            columns = list(reader.fieldnames or ())
+            if not {"class", "label"} & {*columns} or not {"sha256", "image"} & {*columns}:
                 raise InputError(
-                    f"{path} has the columns {', '.join(reader.fieldnames or ()) or '(none)'}: "
-                    "it needs class, and sha256 or image."
+                    f"{path} has the columns {', '.join(columns) or '(none)'}: "
+                    "it needs class or label, and sha256 or image."
                 )
+            if "class" not in columns:
+                reader.fieldnames = ["class" if name == "label" else name for name in columns]
             rows = [_label(path, reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise InputError(f"data.labels: {path} does not exist: correct the path.") from None

@@ -79,7 +79,7 @@ def test_paths_are_those_in_the_folder_or_the_names_in_photographs_csv(shapes):
 def test_a_flat_folder_has_the_classes_of_the_table(flat, caplog):
     names = sorted(path.name for path in flat.iterdir())[1:]
     rows = [f"{name},{name.partition('-')[0].title()}" for name in names]
-    decided = table(flat, "image,class,extra", *(f"{row},1" for row in rows), "none.png,Ring,1")
+    decided = table(flat, "image,label,extra", *(f"{row},1" for row in rows), "none.png,Ring,1")
     found = count(str(flat), str(decided.path))
     assert found.classes() == ["Bar", "Disc", "Square"] and len(found.rows) == 11
     index, left_out = collected(flat, decided)
@@ -103,8 +103,8 @@ def test_a_table_of_all_images_overrules_folders_that_are_no_classes(shapes):
         (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 are about the same image, a.png"),
         (["image,class", "a.png,bar"], "no row matches a photograph"),
         (["sha256,class", f"{'0' * 64},bar"], "no row matches a photograph"),
-        (["image,label", "bar/00.png,bar"], "columns image, label: it needs class"),
-        (["class", "bar"], "columns class: it needs class, and sha256 or image"),
+        (["image,kind", "bar/00.png,bar"], "columns image, kind: it needs class or label"),
+        (["class", "bar"], "columns class: it needs class or label, and sha256 or image"),
         (["sha256,image,class", ",,bar"], "line 2: sha256 and image are empty"),
         (["image,class", '"bar/00.png,bar'], "not a csv file in UTF-8"),
         ([""], r"columns \(none\)"),
