@@ -329,7 +329,7 @@ def test_a_label_that_is_missing_or_impossible_is_named():
     extra = {"cars_test/cars_test/00099.jpg": b""}
     assert "cars_test/cars_test/00099.jpg has no label" in sentence(arranged, DEVKIT | TEST_LABELS | extra)
     wrong = mat(annotations=structs(["fname", "class"], [("00001.jpg", 3)]))
-    assert "a.train.mat has a class 3, but only 2 classes have a name" in sentence(
+    assert "a.train.mat has a class 3, but only 2 classes have names" in sentence(
         arranged, DEVKIT | {"a.train.mat": wrong}
     )
     other = mat(annotations=structs(["fname", "class"], [("00001.jpg", 1)]))
