@@ -102,9 +102,8 @@ def _errors(csv: Path) -> list[Suspect]:
 
 def _near(csv: Path) -> list[Suspect]:
     table = _read(csv, "kind", "other", "other_class")
-    kinds = table["kind"].str.replace("near copy", copies.NEAR)  # the name in files of earlier versions
-    table = table[kinds.isin((copies.NEAR, copies.GROUPED))]
-    doubt = 2 * (table["class"] != table["other_class"]) + (kinds[table.index] == copies.NEAR)
+    table = table[table["kind"].isin((copies.NEAR, copies.GROUPED))]
+    doubt = 2 * (table["class"] != table["other_class"]) + (table["kind"] == copies.NEAR)
     table = table.loc[doubt.sort_values(ascending=False, kind="stable").index]
     return [
         Suspect(row["name"], row["class"], row["other"], row["other_class"], f"looks like {row['other']}")
