@@ -1,4 +1,4 @@
-"""A trained model on pictures of the user's own: what the command line and the web page answer."""
+"""Predictions of a trained model for single images, for the command line, the web page and Python."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ from carcls.learning.device import resolve_device
 from carcls.learning.loading import ImageSet
 from carcls.learning.model import ModelInfo, load_model
 
-TOP = 15  # classes told (paper, section 6)
+TOP = 15  # classes per prediction (paper, section 6)
 UNKNOWN = "none of these"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one image."""
+    """The prediction for one image."""
 
     top: list[tuple[str, float]]  # the most probable classes with their probabilities, best first
     novelty: float | None = None  # see `novelty.TrainingFeatures.nearest`; None: not measured
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model, what its file says of it, where it computes, and the features of its training images."""
+    """A model with its metadata, its device and the features of its training images."""
 
     model: nn.Module
     info: ModelInfo
@@ -51,7 +51,7 @@ class Classifier:
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
-        """The model file `path` on the best device there is. Raises InputError as `model.load_model`."""
+        """Load the model file `path` to the best device. Raises InputError as `model.load_model`."""
         model, info = load_model(path)
         features = path.with_name(FEATURES)
         known = info.novelty_threshold is not None and features.exists()
@@ -72,18 +72,18 @@ class Classifier:
             )
 
     def prepare(self, data: bytes, name: str) -> np.ndarray:
-        """The picture in `data` as the model sees it: uint8 RGB, (image_size, image_size, 3).
+        """The image file `data` as input of the model: uint8 RGB of shape (image_size, image_size, 3).
 
-        Decoded and rescaled as the augment stage does it. Raises InputError, naming `name`, when it is no
-        image that `images.decode` reads.
+        Decoded and rescaled as in the augment stage. Raises InputError, which names `name`, if
+        `images.decode` cannot read it.
         """
         return images.resize(images.decode(data, name), self.info.image_size)
 
     def predict(self, image: str | Path | np.ndarray, count: int = TOP) -> Answer:
         """The `count` most probable classes of an image, its novelty and its nearest training images.
 
-        `image` is a file or an array, uint8 RGB of shape (height, width, 3). Raises OSError when the file
-        cannot be read, InputError for another array or a file that is no image, and as `answers`.
+        `image` is a file or a uint8 RGB array of shape (height, width, 3). Raises OSError if the file cannot
+        be read, InputError if it is not an image or the array has another type or shape, and as `answers`.
         """
         if not isinstance(image, np.ndarray):
             return self.answers([self.prepare(Path(image).read_bytes(), str(image))], count)[0]
@@ -95,14 +95,14 @@ class Classifier:
         return self.answers([images.resize(image, self.info.image_size)], count)[0]
 
     def answer(self, image: np.ndarray) -> Answer:
-        """The answer to what `prepare` made."""
+        """The prediction for an image that `prepare` returned."""
         return self.answers([image])[0]
 
     def answers(self, images: Sequence[np.ndarray], count: int = TOP) -> list[Answer]:
-        """For each of `images` its `count` most probable classes, its novelty and its nearest images.
+        """The `count` most probable classes, the novelty and the nearest images of each of `images`.
 
-        Probabilities are calibrated if the model has a temperature. In the company of other images they can
-        differ in their last bits. Raises InputError, naming the model file, when one is not finite.
+        Probabilities are calibrated if the model has a temperature. Their last bits can depend on the number
+        of images. Raises InputError, which names the model file, if a probability is not finite.
         """
         logits, features = predict_with_features(
             self.model, self._set(np.stack(images)), self.device, self.path
@@ -123,17 +123,17 @@ class Classifier:
         ]
 
     def looks(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-        """For each of `images` how much its parts contribute to the class in `names`, as `gradcam.heat`."""
+        """The Grad-CAM heat map of each of `images` for the class in `names`, as `gradcam.heat`."""
         answers = torch.tensor([self.info.classes.index(name) for name in names])
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
         return list(gradcam.heat(self.model, pixels, answers, self.device).numpy())
 
     def heat_title(self) -> str:
-        """What `looks` returns, with the layer that it is computed from."""
+        """The title of the maps of `looks`, with the layer that they are computed from."""
         return f"Grad-CAM of {gradcam.layer(self.info.image_size)}"
 
     def attack(self, image: np.ndarray, name: str, spec: AttackSpec, seed: int) -> AttackResult:
-        """Attack what `prepare` made: away from the model's own answer, or towards the target of `spec`.
+        """Attack an image that `prepare` returned: away from the prediction, or towards the target of `spec`.
 
         Raises InputError if the model does not know the target, and as `answers`.
         """

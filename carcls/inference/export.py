@@ -1,4 +1,4 @@
-"""A trained model as ONNX, for programs that do without PyTorch."""
+"""Export a trained model to ONNX, for programs without PyTorch."""
 
 import json
 from dataclasses import asdict
@@ -50,10 +50,9 @@ def export(model: Path, onnx: Path) -> None:
     """Write the model file `model` as the ONNX file `onnx`.
 
     Its input `images` is float32 RGB in [0, 1], (n, 3, image_size, image_size), its output `logits` float32,
-    (n, classes). If the features of the training images are beside the model file, they are in the graph,
-    which then has the output `novelty`, float32, (n,). The entry `carcls` of its metadata is JSON: class
-    names, image size, how a picture becomes `images`, and what else the model file says of itself. Raises
-    InputError as `model.load_model`.
+    (n, classes). If the features of the training images are next to the model file, the graph contains them
+    and has the output `novelty`, float32, (n,). The metadata entry `carcls` is JSON: class names, image size,
+    the resize method, and the metadata of the model file. Raises InputError as `model.load_model`.
     """
     classifier = Classifier.load(model)
     network, info, training = classifier.model, classifier.info, classifier.training
@@ -69,9 +68,9 @@ def export(model: Path, onnx: Path) -> None:
         dynamic_shapes={"images": {0: torch.export.Dim("n")}},
         verbose=False,
     )
-    assert program is not None  # with dynamo=True there is one
+    assert program is not None  # it is None only without dynamo=True
     about = asdict(info) | {"tta": "none" if info.tta == "none" else f"{info.tta}, in the graph"}
-    # not beside the image size: who reads them there would normalise what the graph normalises
+    # nested, so that a program does not normalise its images again
     read = INPUT | {"normalised_by": {name: about.pop(name) for name in ("mean", "std")}}
     program.model.ir_version = IR_VERSION
     program.model.metadata_props["carcls"] = json.dumps(
