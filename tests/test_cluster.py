@@ -126,7 +126,7 @@ def dvc_catches(number: int, parent: int) -> bool:
     return False
 
 
-def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_rwlock_empty(tmp_path):
+def test_a_job_terminated_while_waiting_runs_nothing_and_leaves_rwlock_empty(tmp_path):
     (tmp_path / "dvc.yaml").write_text("stages: {touch: {cmd: touch made, outs: [made]}}")
     done(tmp_path, "dvc", "init", "--no-scm")
     done(tmp_path, "dvc", "status")

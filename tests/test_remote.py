@@ -103,7 +103,7 @@ def test_another_model_is_evaluated_without_training_and_shared_with_a_colleague
     assert ran(colleague, "repro") <= WATCHERS
 
 
-def test_registered_models_are_had_by_version_from_a_clone_without_data(shared, tmp_path):
+def test_registered_models_are_fetched_by_version_from_a_clone_without_data(shared, tmp_path):
     author = clone(shared / "hub", tmp_path / "author")
     for version, arch in (("v1.0.0", "resnet34"), ("v2.0.0", "resnet18")):
         path = author / "params.yaml"

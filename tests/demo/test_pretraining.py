@@ -8,7 +8,7 @@ from carcls.demo import pretraining
 from carcls.learning.model import build_model
 
 
-def test_a_backbone_does_not_depend_on_which_architecture_came_first(tmp_path, monkeypatch):
+def test_a_backbone_does_not_depend_on_the_order_of_architectures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     alone = pretraining.pretrain(settings, Path("."), "resnet34")

@@ -58,12 +58,12 @@ def test_scores_equal_those_computed_by_hand():
     assert result["entropy_std"] == pytest.approx(np.std(by_hand))
 
 
-def test_top5_counts_a_right_class_among_the_five_highest():
+def test_top5_counts_a_correct_class_among_the_five_highest():
     logits = torch.arange(6.0).repeat(2, 1)
     assert scores(logits, torch.tensor([0, 1]))["top5"] == 0.5
 
 
-def test_a_model_can_be_attacked_on_the_device_where_it_predicted(test_set, monkeypatch):
+def test_a_model_can_be_attacked_on_the_device_of_its_predictions(test_set, monkeypatch):
     model = build_model("resnet18", 12, seed=1)
     # weights become new tensors, as if moved to a GPU
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
@@ -73,7 +73,7 @@ def test_a_model_can_be_attacked_on_the_device_where_it_predicted(test_set, monk
     attack.attack(model, test_set, [0.0, 0.01], torch.device("cpu"))
 
 
-def test_a_certain_prediction_has_no_entropy():
+def test_a_certain_prediction_has_zero_entropy():
     assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
 
 
