@@ -238,7 +238,7 @@ def test_a_missing_network_has_its_message(server, tmp_path, monkeypatch):
 def test_a_stalled_download_is_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(kaggle, "STALL_S", 2.0)
     server.silent = True
-    assert "sent nothing of a/b for 2 s" in error_message(open_kaggle, "a/b", tmp_path)
+    assert "The download of a/b received no data for 2 s" in error_message(open_kaggle, "a/b", tmp_path)
 
 
 def test_a_disk_that_is_too_small_stops_the_download_early(server, tmp_path, monkeypatch):

@@ -100,13 +100,13 @@ def test_a_table_of_all_images_replaces_the_classes_of_the_folders(shapes):
     ("rows", "says"),
     [
         (["image,class", "bar/00.png,Bar"], r"line 2: 'Bar' is not a class .* \(did you mean 'bar'\?\)"),
-        (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 are about the same image, a.png"),
+        (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 refer to the same image, a.png"),
         (["image,class", "a.png,bar"], "no row matches a photograph"),
         (["sha256,class", f"{'0' * 64},bar"], "no row matches a photograph"),
         (["image,kind", "bar/00.png,bar"], "columns image, kind: it needs class or label"),
         (["class", "bar"], "columns class: it needs class or label, and sha256 or image"),
         (["sha256,image,class", ",,bar"], "line 2: sha256 and image are empty"),
-        (["image,class", '"bar/00.png,bar'], "not a csv file in UTF-8"),
+        (["image,class", '"bar/00.png,bar'], "not a CSV file in UTF-8"),
         ([""], r"columns \(none\)"),
     ],
 )
@@ -117,7 +117,7 @@ def test_an_invalid_table_gives_one_message(shapes, rows, says):
 
 def test_two_rows_for_one_photograph_are_named(shapes):
     rows = ["sha256,image,class", f"{sha256(shapes / 'bar/00.png')},,disc", ",bar/00.png,square"]
-    with pytest.raises(InputError, match="lines 2 and 3 are about the same image, bar/00.png"):
+    with pytest.raises(InputError, match="lines 2 and 3 refer to the same image, bar/00.png"):
         collected(shapes, table(shapes, *rows))
 
 

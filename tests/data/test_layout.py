@@ -144,7 +144,7 @@ def test_skipped_files_are_counted_by_reason():
     rows, left_out = layout.arrange([*others, *folders], "tree")
     assert len(rows) == 8
     assert summary(left_out) == (
-        "3 in no class folder (as seg_pred/1.jpg), 2 hidden, 2 system, 1 .txt, 1 without a suffix"
+        "3 outside class folders (such as seg_pred/1.jpg), 2 hidden, 2 system, 1 .txt, 1 without a suffix"
     )
 
 
