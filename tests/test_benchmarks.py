@@ -1,4 +1,4 @@
-"""The benchmarks run in small sizes, so that they do not fail later, on a GPU."""
+"""Run the benchmarks in small sizes, so that errors do not first appear on a GPU."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from benchmarks.defaults import make
 from benchmarks.gpu import SECTIONS
 
 MINUTES = 8
-WRITING = 30  # seconds for the photographs
+WRITING = 30  # seconds to write the photographs
 
 
 def test_the_images_of_a_task_depend_on_its_seed(tmp_path):

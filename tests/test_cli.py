@@ -37,7 +37,7 @@ def test_set(data):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, test_set):
-    """A model of the demo's classes. BatchNorm has statistics of images, so that its predictions differ."""
+    """A model of the demo's classes. BatchNorm has the statistics of images, so that predictions differ."""
     path = tmp_path_factory.mktemp("models") / "resnet18-scratch.safetensors"
     network = build_model("resnet18", 12, seed=1)
     network.train()(test_set.read(range(len(test_set))).float() / 255)
@@ -93,7 +93,7 @@ def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
 
 
 def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(predicting, "BATCH", 3)  # so that the four take two batches
+    monkeypatch.setattr(predicting, "BATCH", 3)  # so that four images need two batches
     cli.main(["predict", str(model), str(pictures), "--csv", "--top", "2"])
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2"] * 4

@@ -1,4 +1,4 @@
-"""Messages for errors that users can fix, and the files that remain afterwards."""
+"""Messages for errors that users can fix, and files that exist after an error."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from carcls.learning.checkpoint import Checkpoint
 
 @pytest.fixture
 def file_size_limit():
-    """Sets the largest size of a file that this process may write, as a quota does."""
+    """Limit the size of files that this process may write, like a quota."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)

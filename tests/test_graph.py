@@ -18,7 +18,7 @@ FROM_AUGMENT = {"augment"} | FROM_TRAIN
 FROM_SPLIT = {"split"} | FROM_AUGMENT
 FROM_DOWNLOAD = {"download"} | FROM_SPLIT
 
-INVALIDATES = {  # the longest entry that a key begins with is the key's
+INVALIDATES = {  # for a key, the longest matching prefix counts
     "seed": FROM_DOWNLOAD,
     "data.source": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.folder": {"watch_photographs"} | FROM_DOWNLOAD,

@@ -1,4 +1,4 @@
-"""The imports between packages, and that importing a module has no side effects."""
+"""Test the imports between packages, and that importing a module has no side effects."""
 
 import ast
 import json

@@ -23,7 +23,7 @@ from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 
-# they check and write data and word messages, but do not change results, so no stage depends on them
+# these check data, write files and create messages. They do not change results, so no stage depends on them
 NEUTRAL = {f"carcls/{name}.py" for name in ("errors", "experiment", "files", "params")} | {
     "stages/__init__.py"
 }
@@ -210,7 +210,7 @@ def copy_study(study: Path, folder: Path, **train: int) -> Path:
 
 
 def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monkeypatch):
-    """Run each stage with params whose sections record the keys that are read."""
+    """Run each stage with params that record which keys are read."""
     read: set[str] = set()
     names: dict[int, str] = {}  # the key of each section, by its identity
 

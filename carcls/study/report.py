@@ -258,8 +258,8 @@ def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dic
 def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.DataFrame) -> list[dict]:
     """The rows of `analysis.architecture_gaps` for the validation score `ranked`.
 
-    The column `larger` is whether a gap exceeds seed noise (`differences`). Without repeats, it is whether the
-    gap exceeds sampling noise.
+    The column `larger` is whether a gap exceeds seed noise (`differences`). Without repeats, it is whether
+    the gap exceeds sampling noise.
     """
     metrics = {variant: run.json(f"metrics/train/{variant}.json") for variant in variants}
     scores = {variant: found[ranked] for variant, found in metrics.items() if ranked in found}

@@ -44,7 +44,7 @@ def photograph(key: str) -> bytes:
 
 
 def write_raw(path: Path, classes: dict[str, int], damaged: str | None = None) -> pd.DataFrame:
-    """An archive with that many photographs in each class and split; returns what split.csv would hold."""
+    """Write an archive with the given photographs per class and split. Returns the rows of split.csv."""
     labels = {name: label for label, name in enumerate(sorted(classes))}
     with archive.create(path, ["label", "class", "split", "sha256"]) as writer:
         for split, name in itertools.product(["test", "train", "val"], sorted(classes)):
@@ -137,7 +137,9 @@ def test_gauss_noise_has_the_given_std_in_every_channel():
     assert np.allclose(noise.mean(axis=(0, 1)), 0, atol=0.4)
     assert np.allclose(noise.std(axis=(0, 1)), 25.5, rtol=0.02)
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
-    assert abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01  # a normal distribution has as much within 1 std
+    assert (
+        abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01
+    )  # 68.3 % of a normal distribution are within 1 std
     assert (operations.gauss_noise(grey, std=0.1, seed=4) != noise + 128).any()
 
 
@@ -238,7 +240,7 @@ def test_no_two_copies_of_an_original_have_the_same_operations():
         assert len(set(map(names, of_one))) == len(of_one) == 73
         for copy in of_one:
             assert list(names(copy)) == sorted(names(copy), key=order.index)
-    assert len(plan(1, 200)[0][-1]) == 9  # and it goes on with fresh strengths
+    assert len(plan(1, 200)[0][-1]) == 9  # continues with new strengths
 
 
 def test_the_plan_depends_on_seed_split_and_class():
@@ -270,7 +272,7 @@ def test_classes_reach_the_requested_size_and_keep_all_originals(raw, tmp_path):
     for name, rows in sets.items():
         originals = rows[rows["operations"] == ""]
         assert len(originals) == originals["source"].nunique() == sum(CLASSES.values())
-        assert rows["source"].str.startswith(f"{name}/").all()  # nothing leaks
+        assert rows["source"].str.startswith(f"{name}/").all()  # no image of another split
 
 
 def test_per_class_null_adds_no_copies(raw, tmp_path):
@@ -353,7 +355,7 @@ from carcls.imageset import archive
 from carcls.data import augment
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     raw, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     settings = params.Augment.model_validate_json(settings)
@@ -390,7 +392,7 @@ def wait_until(condition) -> None:
 
 
 def session(leader: int) -> list[int]:
-    """The living processes of the session that `leader` opened."""
+    """The running processes of the session of `leader`."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

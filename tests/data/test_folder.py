@@ -86,7 +86,7 @@ def test_a_link_to_itself_is_named(tmp_path):
 
 def test_a_hidden_dangling_link_is_skipped(tmp_path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
-    (tmp_path / "A" / ".#1.jpg").symlink_to("user@host.1")  # as Emacs locks a file
+    (tmp_path / "A" / ".#1.jpg").symlink_to("user@host.1")  # a lock file of Emacs
     source = open_folder(tmp_path)
     assert source.total == 2 and source.left_out == [("hidden", "A/.#1.jpg")]
 

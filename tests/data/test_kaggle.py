@@ -271,7 +271,7 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     server.hold_at = 2_500_000
     program = (
         "import pathlib, signal; from carcls.data.sources.kaggle import open_kaggle; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits it ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # background jobs ignore SIGINT
         f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -281,12 +281,12 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if end == signal.SIGINT:  # as a terminal's Ctrl-C, which reaches both processes
+    if end == signal.SIGINT:  # Ctrl-C in a terminal reaches both processes
         os.killpg(stage.pid, end)
     else:
         stage.send_signal(end)
     _, told = stage.communicate()
-    assert told.count(b"Traceback") == (end == signal.SIGINT)  # the parent's alone
+    assert told.count(b"Traceback") == (end == signal.SIGINT)  # only that of the parent
     assert 0 < part.stat().st_size < len(server.archives["a/b"])
     assert server.hung_up.wait(10)  # the client ended with its parent
     assert list(open_kaggle("a/b", tmp_path).photographs) == expected()

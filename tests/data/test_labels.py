@@ -1,4 +1,4 @@
-"""Tables of labels: classes, exclusions and groups, and what is said of a table that does not fit."""
+"""Tables of labels: classes, exclusions, groups, and messages for invalid tables."""
 
 import hashlib
 import os

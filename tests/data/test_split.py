@@ -118,7 +118,7 @@ def test_near_duplicates_across_official_splits_are_listed_and_kept(raw_index):
 
 
 def burst(raw: pd.DataFrame, *places: int) -> None:
-    """Make the images at `places` of `raw` near-duplicates, each of the one before it."""
+    """Make each image at `places` of `raw` a near-duplicate of the one before it."""
     first = int(raw.loc[places[0], "fingerprint"], 16)
     for number, place in enumerate(places):
         raw.loc[place, "fingerprint"] = f"{first ^ (1 << 10 * number) - 1:036x}"

@@ -98,7 +98,7 @@ def test_draw_depends_only_on_the_model_and_the_generator():
 
 
 def test_colour_does_not_depend_on_the_class():
-    def spread(by_class):  # variance between the means of classes over that within a class
+    def spread(by_class):  # variance between the means of classes, divided by the variance within classes
         return (by_class.mean(axis=1).var(axis=0) / by_class.var(axis=1).mean(axis=0)).max()
 
     count = 16
@@ -108,4 +108,4 @@ def test_colour_does_not_depend_on_the_class():
             for k, m in enumerate(TARGET)
         ]
     )
-    assert spread(means) < 3 / count  # 1 / count is what independent draws give
+    assert spread(means) < 3 / count  # independent draws give 1 / count

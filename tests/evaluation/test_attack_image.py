@@ -1,4 +1,4 @@
-"""The answers to one attacked image: to the image itself, to its file, and to the unrounded pixels."""
+"""The predictions on one attacked image: the original, the rounded and the unrounded attack."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ CLASSES = ["a", "b", "c", "d"]
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Answers a to bright images and b to dark ones; the other two classes are never likely."""
+    """A model that predicts a for bright and b for dark images. Two other classes are always unlikely."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     with torch.no_grad():
         model[2].weight.copy_(torch.tensor([[9.0] * 3, [-9.0] * 3, [0.0] * 3, [1.0] * 3]))

@@ -6,7 +6,7 @@ from carcls.evaluation.calibration import calibration_scores, temperature
 
 @pytest.fixture(scope="module")
 def calibrated() -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (4000, 5), and labels that are drawn from their softmax: their temperature is 1."""
+    """Logits (4000, 5), and labels drawn from their softmax, so that the temperature is 1."""
     torch.manual_seed(0)
     logits = 2 * torch.randn(4000, 5)
     return logits, torch.multinomial(logits.softmax(1), 1)[:, 0]

@@ -10,7 +10,7 @@ from carcls.learning.model import build_model
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    """Smooth images of 64 pixels, 30 of them."""
+    """30 smooth images of 64 pixels."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(60, 190, (30, 3, 6, 6)).astype(np.float32))
     pixels = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
@@ -36,7 +36,9 @@ def test_corruptions_have_their_nominal_strength(images):
     original = images.read(range(30)).float()
     noise = Corrupted(images, "noise", seed=1)
     gaps = (noise.read(range(30)).float() - original) / 255
-    for severity, std in zip((1, 2), CORRUPTIONS["noise"][1], strict=False):  # more of it is clipped
+    for severity, std in zip(
+        (1, 2), CORRUPTIONS["noise"][1], strict=False
+    ):  # at severity 3, more of it is clipped
         assert gaps[noise.severities == severity].std() == pytest.approx(std, rel=0.05)
     bright = Corrupted(images, "brightness", seed=1)
     first = bright.severities == 1

@@ -1,4 +1,4 @@
-"""The search for label errors finds swapped labels first."""
+"""The search for label errors ranks swapped labels first."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from carcls.evaluation.doubts import doubts
 
 @pytest.fixture
 def features(rng) -> tuple[np.ndarray, np.ndarray]:
-    """480 images of 12 classes, about as far apart as the features of a backbone."""
+    """Features of 480 images of 12 classes, about as separable as those of a backbone."""
     labels = np.repeat(np.arange(12), 40)
     return rng.normal(size=(12, 64))[labels] + rng.normal(scale=1.2, size=(480, 64)), labels
 

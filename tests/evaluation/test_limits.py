@@ -1,4 +1,4 @@
-"""Temperature scaling and novelty against what they are defined as."""
+"""Temperature scaling and novelty, compared with their definitions."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Shortcuts that are there are found, chance is not taken for one, and unusual photographs are named."""
+"""Shortcuts are found, random measures are not reported, and unusual photographs are listed."""
 
 import cv2
 import numpy as np

@@ -113,7 +113,7 @@ def test_damage_outside_the_pixels_is_ignored():
         data_of(image, "PNG", pnginfo=info),
         data_of(image, "PNG", exif=b"no TIFF block"),
         data_of(image, "PNG", icc_profile=b"no profile"),
-        data_of(image, "PNG", pnginfo=info).replace(b"comment", b"changed"),  # whose checksum is now wrong
+        data_of(image, "PNG", pnginfo=info).replace(b"comment", b"changed"),  # invalid checksum
         data_of(image, "PNG") + b"after the end",
     ]
     for data in odd:
@@ -156,7 +156,7 @@ XMP_SPELLINGS = {
 
 
 def with_xmp(image: Image.Image, suffix: str, xmp: bytes, **options) -> bytes:
-    """`image` in the format `suffix`, with `xmp` where that format keeps it."""
+    """`image` in the format `suffix`, with `xmp` where that format stores it."""
     if suffix == "TIFF":
         return data_of(image, suffix, tiffinfo={700: xmp, **options.get("exif", {})})
     if suffix == "GIF":  # Pillow writes no XMP: an application extension and its trailer, before the end

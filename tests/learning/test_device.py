@@ -1,4 +1,4 @@
-"""Which device and precision a name stands for on this machine."""
+"""The device and precision that a name means on this machine."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Makes this machine one with so many GPUs, with or without Apple's."""
+    """Simulate a machine with a number of CUDA GPUs, with or without an Apple GPU."""
 
     def has(gpus: int, mps: bool) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -55,7 +55,7 @@ def test_a_missing_device_gives_one_message(machine, name, says):
     [
         ("AVX512", True, CPU, torch.bfloat16),
         ("AVX512", False, CPU, torch.float32),
-        ("AVX2", True, CPU, torch.float32),  # as ATEN_CPU_CAPABILITY=avx2 says
+        ("AVX2", True, CPU, torch.float32),  # with ATEN_CPU_CAPABILITY=avx2
         ("AVX512", True, torch.device("mps"), torch.float32),
         ("AVX2", True, GPU, torch.bfloat16),
         ("AVX512", False, GPU, torch.float32),

@@ -1,4 +1,4 @@
-"""Training in two real processes on the CPU, compared with one."""
+"""Training in two processes on the CPU, compared with one process."""
 
 import json
 import os
@@ -95,7 +95,9 @@ def test_two_processes_give_the_results_of_one(data, by_two, case):
     one, two, attacked = trained(data, torch.device("cpu"), *case), by_two[case], case[2]
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
-        if attacked:  # rounding decides the sign of a gradient near zero, and so the direction of the pixel
+        if (
+            attacked
+        ):  # rounding can change the sign of a gradient near zero, and thus the direction of a pixel
             assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-2)
         else:
             assert together == pytest.approx(alone, rel=1e-4)

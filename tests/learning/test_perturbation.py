@@ -1,4 +1,4 @@
-"""Moved pixels, against a model whose gradients are known."""
+"""Perturbed pixels, tested with a model whose gradients are known."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ LABELS = torch.tensor([0, 1])
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Its first logit grows with the first channel and falls with the second; the third does nothing."""
+    """A model whose first logit rises with channel 1 and falls with channel 2. Channel 3 has no effect."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2, bias=False))
     with torch.no_grad():
         model[2].weight.copy_(torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
