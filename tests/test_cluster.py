@@ -147,9 +147,8 @@ def test_a_job_array_gives_the_results_of_dvc_repro(study, slurm, tmp_path):
     done(tmp_path, "git", "clone", "--quiet", str(study), str(folder))
     done(folder, "dvc", "cache", "dir", "--local", str(study / ".dvc/cache"))
     done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
-    lock.write_text(
-        re.sub(r"md5: \w+", f"md5: {'f' * 32}", lock.read_text())
-    )  # so that DVC writes each entry again
+    # so that DVC writes each entry again
+    lock.write_text(re.sub(r"md5: \w+", f"md5: {'f' * 32}", lock.read_text()))
 
     submitted = done(folder, "cluster/study.sh", "2", **slurm)
     train, finish = re.search(r"train (\d+) with 8 cells, finish (\d+)", submitted).groups()

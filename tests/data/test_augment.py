@@ -137,9 +137,8 @@ def test_gauss_noise_has_the_given_std_in_every_channel():
     assert np.allclose(noise.mean(axis=(0, 1)), 0, atol=0.4)
     assert np.allclose(noise.std(axis=(0, 1)), 25.5, rtol=0.02)
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
-    assert (
-        abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01
-    )  # 68.3 % of a normal distribution are within 1 std
+    # 68.3 % of a normal distribution are within 1 std
+    assert abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01
     assert (operations.gauss_noise(grey, std=0.1, seed=4) != noise + 128).any()
 
 

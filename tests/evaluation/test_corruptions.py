@@ -36,9 +36,8 @@ def test_corruptions_have_their_nominal_strength(images):
     original = images.read(range(30)).float()
     noise = Corrupted(images, "noise", seed=1)
     gaps = (noise.read(range(30)).float() - original) / 255
-    for severity, std in zip(
-        (1, 2), CORRUPTIONS["noise"][1], strict=False
-    ):  # at severity 3, more of it is clipped
+    # not severity 3, at which more of the noise is clipped
+    for severity, std in zip((1, 2), CORRUPTIONS["noise"][1], strict=False):
         assert gaps[noise.severities == severity].std() == pytest.approx(std, rel=0.05)
     bright = Corrupted(images, "brightness", seed=1)
     first = bright.severities == 1

@@ -95,9 +95,8 @@ def test_two_processes_give_the_results_of_one(data, by_two, case):
     one, two, attacked = trained(data, torch.device("cpu"), *case), by_two[case], case[2]
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
-        if (
-            attacked
-        ):  # rounding can change the sign of a gradient near zero, and thus the direction of a pixel
+        # rounding can change the sign of a gradient near zero, and thus the direction of a pixel
+        if attacked:
             assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-2)
         else:
             assert together == pytest.approx(alone, rel=1e-4)
