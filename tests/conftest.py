@@ -23,7 +23,7 @@ from carcls.pipeline.split import split
 startup.set_up_matplotlib()  # before a test module imports Matplotlib
 
 ROOT = Path(__file__).resolve().parents[1]
-# where the tests of training and attack compute: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
+# the device for tests of training and attack: `CARCLS_TEST_DEVICE=cuda python -m pytest tests/learning`
 DEVICE = os.environ.get("CARCLS_TEST_DEVICE", "cpu")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODE = "carcls stages cluster dvc.yaml params.yaml .dvcignore .gitignore data models .dvc".split()
@@ -122,7 +122,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def set_up() -> None:
-    """The tests are an entry point too."""
+    """Configure the process, because a test run is an entry point."""
     startup.set_up()
 
 

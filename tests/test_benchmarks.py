@@ -1,4 +1,4 @@
-"""The benchmarks run in small sizes, so that they do not fail later, on a GPU."""
+"""Run the benchmarks in small sizes, so that errors do not first appear on a GPU."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from benchmarks.defaults import make
 from benchmarks.gpu import SECTIONS
 
 MINUTES = 8
-WRITING = 30  # seconds for the photographs
+WRITING = 30  # seconds to write the photographs
 
 
-def test_a_task_of_the_defaults_depends_on_its_seed(tmp_path):
+def test_the_images_of_a_task_depend_on_its_seed(tmp_path):
     with zipfile.ZipFile(tmp_path / "cars.zip", "w") as archive:
         for name in ("coupe", "estate", "van"):
             for split, count in (("train", 8), ("test", 3)):
@@ -68,5 +68,5 @@ def test_the_gpu_benchmark_runs_on_the_cpu_in_tiny_sizes(tmp_path, rng):
     assert errors == [] and "Cut short" not in ended.stdout and "| NO |" not in ended.stdout
 
 
-def test_the_sections_of_the_gpu_benchmark_fit_into_its_minutes():
+def test_the_sections_of_the_gpu_benchmark_fit_in_its_time_limit():
     assert sum(budget for _, budget, _ in SECTIONS.values()) + WRITING < MINUTES * 60

@@ -37,7 +37,7 @@ def test_set(data):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, test_set):
-    """A model of the demo's classes. BatchNorm has statistics of images, so that its predictions differ."""
+    """A model of the demo's classes. BatchNorm has the statistics of images, so that predictions differ."""
     path = tmp_path_factory.mktemp("models") / "resnet18-scratch.safetensors"
     network = build_model("resnet18", 12, seed=1)
     network.train()(test_set.read(range(len(test_set))).float() / 255)
@@ -93,7 +93,7 @@ def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
 
 
 def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monkeypatch):
-    monkeypatch.setattr(predicting, "BATCH", 3)  # so that the four take two batches
+    monkeypatch.setattr(predicting, "BATCH", 3)  # so that four images need two batches
     cli.main(["predict", str(model), str(pictures), "--csv", "--top", "2"])
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2"] * 4
@@ -104,7 +104,7 @@ def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monke
     assert float(first["probability"]) == pytest.approx(alone["top"][0]["probability"], abs=1e-5)
 
 
-def test_look_writes_a_picture_of_the_heat_of_each_image(model, pictures, tmp_path, capsys):
+def test_look_writes_a_heat_map_of_each_image(model, pictures, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     shutil.copy(pictures / "d.jpg", tmp_path / "other/a.jpg")
     images = [str(pictures / "a.jpg"), str(tmp_path / "other/a.jpg")]
@@ -131,9 +131,7 @@ def test_attack_draws_figure_5_and_prints_the_predictions(model, pictures, tmp_p
         cli.main(["attack", str(model), *images[:1] * 21])
 
 
-def test_an_attack_has_a_target_and_the_prediction_is_on_the_rounded_picture(
-    model, pictures, tmp_path, capsys
-):
+def test_attack_accepts_a_target_and_predicts_on_the_rounded_image(model, pictures, tmp_path, capsys):
     target = load_model(model)[1].classes[-1]
     attack = ["attack", str(model), str(pictures / "a.jpg"), "--out", str(tmp_path / "attacked.png")]
     pgd = ["--attack", "pgd", "--steps", "5", "--target", target]
@@ -150,7 +148,7 @@ def test_an_attack_has_a_target_and_the_prediction_is_on_the_rounded_picture(
     assert result.unrounded[1] != result.row.before[0][1]
 
 
-def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pictures):
+def test_the_table_ranks_classes_and_skips_unreadable_images(model, pictures):
     (pictures / "empty").mkdir()
     images = [pictures / name for name in ("notes.txt", "empty", "a.jpg", "none.jpg")]
     command = [sys.executable, "-m", "carcls.cli", "predict", model, *images]
@@ -166,7 +164,7 @@ def test_the_table_ranks_classes_and_bad_images_do_not_hide_the_others(model, pi
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_images_are_sorted_into_class_folders_and_none_is_lost(model, pictures, tmp_path, capsys, link):
+def test_sort_copies_every_image_into_a_class_folder(model, pictures, tmp_path, capsys, link):
     photos = tmp_path / "photos"
     shutil.copytree(pictures, photos)
     (photos / "more/a.jpg").write_bytes((photos / "a.jpg").read_bytes())  # the same name and class
@@ -194,7 +192,7 @@ def test_images_are_sorted_into_class_folders_and_none_is_lost(model, pictures, 
     assert {path: path.read_bytes() for path in photos.rglob("*.jpg")} == before
 
 
-def test_sorting_overwrites_nothing_and_says_when_the_disk_is_full(model, pictures, tmp_path):
+def test_sort_overwrites_no_file_and_reports_a_full_disk(model, pictures, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(SystemExit, match="mine exists: name a new folder"):
         cli.main(["predict", str(model), str(pictures / "a.jpg"), "--sort", str(tmp_path / "mine")])
@@ -211,7 +209,7 @@ def test_sorting_overwrites_nothing_and_says_when_the_disk_is_full(model, pictur
     assert not list(tmp_path.rglob("*.jpg"))
 
 
-def test_a_class_name_of_a_model_file_is_never_a_path(model, pictures, tmp_path):
+def test_sort_does_not_use_class_names_as_paths(model, pictures, tmp_path):
     network, info = load_model(model)
     names = ["..", "../x", "/etc", "uncertain", *info.classes[4:]]
     save_model(tmp_path / "odd.safetensors", network, replace(info, classes=names))
@@ -222,7 +220,7 @@ def test_a_class_name_of_a_model_file_is_never_a_path(model, pictures, tmp_path)
     assert all(Path(name).name == name and name not in (".", "..") for name in folders.values())
 
 
-def test_a_folder_is_read_through_links_and_what_cannot_be_read_is_named(model, pictures, tmp_path, capsys):
+def test_links_in_a_folder_are_followed_and_unreadable_files_are_named(model, pictures, tmp_path, capsys):
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "linked").symlink_to(pictures)
@@ -284,9 +282,9 @@ def test_bad_arguments_give_one_message(model, pictures, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main([argument.format(model=model, pictures=pictures) for argument in arguments])
-    sentence = ended.value.code  # which Python prints, and exits with status 1
-    assert sentence.startswith("error: ") and says in sentence
-    assert len(sentence.splitlines()) == 1 and not list(tmp_path.iterdir())
+    message = ended.value.code  # which Python prints, and exits with status 1
+    assert message.startswith("error: ") and says in message
+    assert len(message.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
 def test_help_imports_neither_torch_nor_gradio():
@@ -331,7 +329,7 @@ def test_an_exported_model_normalises_and_mirrors_as_predict_does(model, tmp_pat
     assert np.allclose(np.exp(expected).sum(1), 1, atol=1e-5)
 
 
-def test_an_exported_model_is_read_by_onnx_runtime_from_1_14_on(model, tmp_path):
+def test_an_exported_model_loads_in_onnx_runtime_1_14(model, tmp_path):
     onnx = pytest.importorskip("onnx")
     cli.main(["export", str(model), str(tmp_path / "model.onnx")])
     exported = onnx.load(tmp_path / "model.onnx")
@@ -339,7 +337,7 @@ def test_an_exported_model_is_read_by_onnx_runtime_from_1_14_on(model, tmp_path)
     assert [entry.version for entry in exported.opset_import] == [18] and exported.ir_version == 8
 
 
-def test_predictions_are_printed_if_the_pictures_of_look_cannot_be_written(model, pictures, tmp_path):
+def test_predictions_are_printed_if_heat_maps_cannot_be_written(model, pictures, tmp_path):
     (tmp_path / "file").touch()
     images = [pictures / "a.jpg", pictures / "d.jpg"]
     command = [sys.executable, "-m", "carcls.cli", "predict", model, *images, "--look", tmp_path / "file"]

@@ -67,7 +67,7 @@ def done(folder: Path, *command: str, **environment: str) -> str:
 
 @contextmanager
 def dvc_notes(folder: Path) -> Iterator[dict[str, Any]]:
-    """DVC's record of the users of files, opened under the lock that DVC takes to change it."""
+    """DVC's record of the processes that use files. Locked as by DVC while it is open."""
     path = folder / ".dvc/tmp/rwlock"
     with (folder / ".dvc/tmp/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -78,9 +78,9 @@ def dvc_notes(folder: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def slurm(tmp_path) -> Iterator[dict[str, str]]:
-    """What the environment of its commands needs.
+    """Start Slurm. Yields the environment variables for its commands.
 
-    Its nodes have as many cores as the study was computed with: the number of threads decides the last bits.
+    Its nodes have as many cores as the study was computed with: the last bits depend on it.
     """
     folder = tmp_path / "slurm"
     (folder / "state").mkdir(parents=True)
@@ -117,7 +117,7 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
 
 
 def dvc_catches(number: int, parent: int) -> bool:
-    """Whether `parent` has started DVC and it handles the signal `number`."""
+    """Whether `parent` has started DVC and DVC handles the signal `number`."""
     for child in psutil.Process(parent).children():
         status = Path(f"/proc/{child.pid}/status").read_text()
         caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
@@ -126,7 +126,7 @@ def dvc_catches(number: int, parent: int) -> bool:
     return False
 
 
-def test_a_job_that_is_ended_while_it_waits_runs_nothing_and_leaves_rwlock_empty(tmp_path):
+def test_a_job_terminated_while_waiting_runs_nothing_and_leaves_rwlock_empty(tmp_path):
     (tmp_path / "dvc.yaml").write_text("stages: {touch: {cmd: touch made, outs: [made]}}")
     done(tmp_path, "dvc", "init", "--no-scm")
     done(tmp_path, "dvc", "status")
@@ -147,7 +147,8 @@ def test_a_job_array_gives_the_results_of_dvc_repro(study, slurm, tmp_path):
     done(tmp_path, "git", "clone", "--quiet", str(study), str(folder))
     done(folder, "dvc", "cache", "dir", "--local", str(study / ".dvc/cache"))
     done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
-    lock.write_text(re.sub(r"md5: \w+", f"md5: {'f' * 32}", lock.read_text()))  # each entry is written anew
+    # so that DVC writes each entry again
+    lock.write_text(re.sub(r"md5: \w+", f"md5: {'f' * 32}", lock.read_text()))
 
     submitted = done(folder, "cluster/study.sh", "2", **slurm)
     train, finish = re.search(r"train (\d+) with 8 cells, finish (\d+)", submitted).groups()
@@ -163,16 +164,16 @@ def test_a_job_array_gives_the_results_of_dvc_repro(study, slurm, tmp_path):
     def state(task: int) -> str:
         return done(folder, "squeue", "--noheader", "--format=%T", f"--jobs={train}_{task}", **slurm).strip()
 
-    # as when it is preempted
+    # like preemption
     once("epoch 1:", 4, "scontrol", "requeuehold")
     wait_until(lambda: state(4) == "PENDING", "the end of task 4", 60)
     with dvc_notes(folder) as notes:
-        assert "train@resnet34-scratch" not in str(notes)  # as DVC leaves them when a training ends
-        # as when its node was lost, and by now its number is another's
+        assert "train@resnet34-scratch" not in str(notes)  # DVC removes the entry when a training ends
+        # like a lost node whose process number was reused
         used = {"pid": os.getpid(), "cmd": "dvc repro --single-item train@resnet34-scratch"}
         notes.setdefault("write", {})[str(folder / "models/resnet34-scratch.safetensors")] = used
     done(folder, "scontrol", "release", f"{train}_4", **slurm)
-    # as when its time is nearly up; to Slurm the last task's number is that of the whole array
+    # like the time limit; Slurm uses the number of the last task for the whole array
     once("Running stage", 7, "scancel", "--batch", "--signal=USR1")
     wait_until(lambda: not done(folder, "squeue", "--noheader", **slurm), "the end of the study", 600)
 

@@ -1,4 +1,4 @@
-"""Messages for errors that users can fix, and the files that remain afterwards."""
+"""Messages for errors that users can fix, and files that exist after an error."""
 
 import errno
 import os
@@ -18,13 +18,13 @@ from carcls.learning.checkpoint import Checkpoint
 
 @pytest.fixture
 def file_size_limit():
-    """Sets the largest size of a file that this process may write, as a quota does."""
+    """Limit the size of files that this process may write, like a quota."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_name_at_the_file_systems_limit_can_be_written(tmp_path):
+def test_a_file_name_of_maximum_length_can_be_written(tmp_path):
     name = "轿" * 84 + "abc"  # 255 bytes
     write_text(tmp_path / name, "whole")
     assert (tmp_path / name).read_text() == "whole" and len(list(tmp_path.iterdir())) == 1
@@ -40,7 +40,7 @@ def test_a_write_error_names_the_file_and_leaves_the_old_one(tmp_path, file_size
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_an_error_of_the_temporary_file_names_the_file_that_it_replaces(tmp_path):
+def test_an_error_on_the_temporary_file_names_the_final_file(tmp_path):
     path = tmp_path / "out.png"
     with pytest.raises(IsADirectoryError) as raised, replacing(path) as [temporary]:
         temporary.touch()
@@ -49,7 +49,7 @@ def test_an_error_of_the_temporary_file_names_the_file_that_it_replaces(tmp_path
     assert not temporary.exists()
 
 
-def test_a_path_below_a_file_or_of_a_name_too_long_is_named(tmp_path):
+def test_a_path_below_a_file_and_a_too_long_name_are_named(tmp_path):
     (tmp_path / "file").touch()
     for path, named in (
         (tmp_path / "file/out.png", tmp_path / "file"),
@@ -85,7 +85,7 @@ def test_json_with_a_number_that_is_not_finite_is_rejected_with_its_key(tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_that_does_not_fit_names_its_file_and_the_last_one_is_kept(tmp_path, file_size_limit):
+def test_a_checkpoint_on_a_full_disk_names_its_file_and_keeps_the_last_one(tmp_path, file_size_limit):
     checkpoint = Checkpoint("a", "f", tmp_path)
     checkpoint.save({"epoch": 1})
     file_size_limit(5_000_000)
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_does_not_fit_names_its_file_and_the_last_one_is_kept(
     assert checkpoint.load() == {"epoch": 1}
 
 
-def test_every_way_to_run_out_of_memory_is_explained():
+def test_every_out_of_memory_error_is_explained():
     with pytest.raises(RuntimeError) as torchs:
         torch.empty(1 << 50)
     with pytest.raises(MemoryError) as numpys:
@@ -109,7 +109,7 @@ def test_every_way_to_run_out_of_memory_is_explained():
 @pytest.mark.parametrize(
     "code", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT, errno.EMFILE, errno.EXDEV]
 )
-def test_every_os_error_is_one_line_with_status_1(code):
+def test_every_os_error_gives_one_line_and_exit_status_1(code):
     source = (
         "from carcls.errors import reported\n"
         f"with reported(): raise OSError({code}, {os.strerror(code)!r}, 'here/two\\nlines')"

@@ -18,7 +18,7 @@ FROM_AUGMENT = {"augment"} | FROM_TRAIN
 FROM_SPLIT = {"split"} | FROM_AUGMENT
 FROM_DOWNLOAD = {"download"} | FROM_SPLIT
 
-INVALIDATES = {  # the longest entry that a key begins with is the key's
+INVALIDATES = {  # for a key, the longest matching prefix counts
     "seed": FROM_DOWNLOAD,
     "data.source": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.folder": {"watch_photographs"} | FROM_DOWNLOAD,
@@ -76,12 +76,12 @@ def invalidated(graph: nx.DiGraph, key: str) -> set[str]:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_invalidates_the_stages_of_the_table_and_no_other(graph, key):
+def test_each_key_invalidates_exactly_the_stages_of_the_table(graph, key):
     entry = max((prefix for prefix in INVALIDATES if begins(key, prefix)), key=len)
     assert {address.partition("@")[0] for address in invalidated(graph, key)} == INVALIDATES[entry]
 
 
-def test_the_table_has_no_key_that_params_lack():
+def test_every_key_of_the_table_is_in_params():
     assert [entry for entry in INVALIDATES if not any(begins(key, entry) for key in KEYS)] == []
 
 
@@ -90,7 +90,7 @@ def test_a_configuration_trains_its_own_variants_only(graph):
     assert trained == {"train@resnet18-freeze6", "train@resnet34-freeze6"}
 
 
-def test_a_change_of_lr_prepares_no_data_and_no_backbone(graph):
+def test_changing_lr_reruns_no_data_or_weights_stage(graph):
     assert not {"download", "split", "augment", "weights@resnet18"} & invalidated(graph, "train.lr")
 
 
@@ -112,7 +112,7 @@ def test_dvc_yaml_names_the_variants_of_the_registry():
     assert tuple(paper.CONFIGS) == CONFIGS
 
 
-def test_cells_have_each_variant_once_and_the_papers_first():
+def test_cells_list_each_variant_once_with_the_papers_first():
     assert cells("resnet34", "freeze8") == list(product(ARCHS, CONFIGS))
     wider = cells("resnet50", "freeze4")
     assert len(wider) == len(set(wider)) == 15 and wider[:8] == cells("resnet18", "scratch")

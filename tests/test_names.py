@@ -58,7 +58,7 @@ def names() -> str:
     return "\n".join(line for title, lines in parts.items() for line in (f"# {title}", *lines, ""))
 
 
-def test_no_name_changes_unnoticed():
+def test_names_equal_the_snapshot():
     before, now = SNAPSHOT.read_text().splitlines(), names().splitlines()
     changes = [line for line in difflib.ndiff(before, now) if line[0] in "+-"]
     assert not changes, "\n".join([__doc__, *changes])

@@ -135,7 +135,7 @@ def test_two_machines_train_like_one_process(machines, data, tmp_path):
     together = pd.read_csv(machines[0].folder / HISTORY)
     pd.testing.assert_frame_equal(together, pd.read_csv(alone / HISTORY), rtol=1e-4)
     assert (machines[0].folder / "models/resnet18-scratch.safetensors").exists()
-    assert epochs(machines[1]) == 0  # the first machine alone writes
+    assert epochs(machines[1]) == 0  # only the first machine writes
 
 
 def test_a_machine_whose_training_stops_ends_the_other(machines, data):

@@ -44,7 +44,7 @@ def test_presets_have_the_keys_of_params():
         ("seed: 1 ", "seed: [ #", "not valid YAML"),
     ],
 )
-def test_a_bad_value_gives_one_message_that_names_its_key(tmp_path, old, new, says):
+def test_an_invalid_value_gives_one_message_that_names_its_key(tmp_path, old, new, says):
     text = (ROOT / "params.yaml").read_text()
     assert old in text
     path = tmp_path / "params.yaml"
@@ -62,7 +62,7 @@ def test_the_smallest_and_the_largest_images_are_allowed(tmp_path, size):
     assert params.load(tmp_path / "params.yaml").data.image_size == size
 
 
-def test_a_number_that_yaml_reads_as_text_says_how_to_write_it(tmp_path):
+def test_the_message_for_a_number_that_yaml_reads_as_text_has_the_fix(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text().replace("lr: 0.0008", "lr: 8e-4"))
     with pytest.raises(InputError, match=r"write 0\.0008\.$"):

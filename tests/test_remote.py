@@ -1,4 +1,4 @@
-"""A DVC remote, served by moto's S3 server on loopback: others pull what one pushes, and train nothing."""
+"""A DVC remote on moto's S3 server on loopback: a colleague pulls what was pushed, without training."""
 
 import filecmp
 import re
@@ -31,7 +31,7 @@ def ran(folder: Path, *command: str) -> set[str]:
 
 
 def clone(repository: Path, folder: Path) -> Path:
-    """A clone with the keys of the remote, and with links instead of copies: eight models have 500 MB."""
+    """A clone with the keys of the remote. It uses links, not copies, because eight models have 500 MB."""
     done(repository, "git", "clone", "--quiet", str(repository), str(folder))
     done(folder, "dvc", "config", "--local", "cache.type", "hardlink")
     for key in ("access_key_id", "secret_access_key"):
@@ -103,14 +103,14 @@ def test_another_model_is_evaluated_without_training_and_shared_with_a_colleague
     assert ran(colleague, "repro") <= WATCHERS
 
 
-def test_registered_models_are_had_by_version_from_a_clone_without_data(shared, tmp_path):
+def test_registered_models_are_fetched_by_version_from_a_clone_without_data(shared, tmp_path):
     author = clone(shared / "hub", tmp_path / "author")
     for version, arch in (("v1.0.0", "resnet34"), ("v2.0.0", "resnet18")):
         path = author / "params.yaml"
         path.write_text(re.sub(r"arch: \w+", f"arch: {arch}", path.read_text()))
         done(author, "git", "commit", "--quiet", "--all", "--allow-empty", "--message", arch)
         done(author, "git", "tag", "--annotate", f"classifier@{version}", "--message", arch)
-    done(author, "git", "push", "--quiet", "--tags")  # not the branch: the other tests are of it
+    done(author, "git", "push", "--quiet", "--tags")  # not the branch, which the other tests use
     reader = clone(shared / "hub", tmp_path / "reader")
     for options, variant in (((), "resnet18-pretrained"), (("--rev", "v1.0.0"), "resnet34-pretrained")):
         done(reader, "dvc", "artifacts", "get", ".", "classifier", "--out", variant, *options)

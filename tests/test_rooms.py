@@ -1,4 +1,4 @@
-"""The imports between packages, and that importing a module has no side effects."""
+"""Test the imports between packages, and that importing a module has no side effects."""
 
 import ast
 import json
@@ -62,7 +62,7 @@ def order(package: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "carcls"])
-def test_imports_run_down_only(module):
+def test_modules_import_only_from_lower_layers(module):
     assert [other for other in imported(module) if layer(other) > layer(module)] == []
 
 
@@ -103,7 +103,7 @@ print(json.dumps([*found, settings()]))
 """
 
 
-def test_an_import_changes_no_setting_and_set_up_changes_them():
+def test_settings_change_only_in_set_up():
     modules = [name for name in MODULES if name.startswith("carcls") and "sources.kaggle" not in name]
     run = subprocess.run(
         [sys.executable, "-c", SETTINGS, *modules], cwd=ROOT, capture_output=True, text=True, check=True

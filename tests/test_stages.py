@@ -23,7 +23,7 @@ from carcls import params
 from carcls.errors import InputError
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 
-# they check and write data and word messages, but do not change results, so no stage depends on them
+# these check data, write files and create messages. They do not change results, so no stage depends on them
 NEUTRAL = {f"carcls/{name}.py" for name in ("errors", "experiment", "files", "params")} | {
     "stages/__init__.py"
 }
@@ -126,7 +126,7 @@ def install_elsewhere(folder: Path) -> None:
         (install_elsewhere, r"carcls is imported from .*, not from "),
     ],
 )
-def test_bad_input_gives_one_message_and_leaves_nothing(tmp_path, damage, says):
+def test_bad_input_gives_one_message_and_no_output(tmp_path, damage, says):
     copy_project(tmp_path, {("data", "source"): "folder", ("data", "folder"): "photos"})
     for number in range(6):
         picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 30 * number)
@@ -138,7 +138,7 @@ def test_bad_input_gives_one_message_and_leaves_nothing(tmp_path, damage, says):
     assert not list((tmp_path / "data").glob("*raw*"))
 
 
-def test_a_damaged_file_is_named_or_skipped(tmp_path):
+def test_a_damaged_image_is_named_or_skipped(tmp_path):
     changes = {("data", "source"): "folder", ("data", "folder"): "photos", ("data", "skip_unreadable"): True}
     copy_project(tmp_path, changes)
     for number in range(6):
@@ -210,7 +210,7 @@ def copy_study(study: Path, folder: Path, **train: int) -> Path:
 
 
 def test_a_stage_declares_every_param_that_it_reads(study, tmp_path, here, monkeypatch):
-    """Run each stage with params whose sections record the keys that are read."""
+    """Run each stage with params that record which keys are read."""
     read: set[str] = set()
     names: dict[int, str] = {}  # the key of each section, by its identity
 
@@ -270,7 +270,7 @@ def test_every_variant_is_attacked_on_the_validation_originals(study, tmp_path, 
     assert chosen.epsilon.to_list() == [0, 0.01, 0.05]
 
 
-def test_leftovers_of_another_study_change_no_result(study, tmp_path, here):
+def test_files_of_another_study_do_not_change_results(study, tmp_path, here):
     copy = copy_study(study, tmp_path / "copy")
     info = ModelInfo("resnet50", "pretrained", ["a", "b"], 32, MEAN, STD, 0.5, 1)
     save_model(copy / "models/resnet50-pretrained.safetensors", build_model("resnet50", 2, seed=1), info)
@@ -282,7 +282,7 @@ def test_leftovers_of_another_study_change_no_result(study, tmp_path, here):
         assert (copy / output).read_bytes() == (study / output).read_bytes()
 
 
-def test_every_metric_is_in_the_report_as_it_is(study):
+def test_the_report_has_the_exact_value_of_every_metric(study):
     page = (study / "report/index.html").read_text()
     for path in ("metrics/test.json", "metrics/fgsm.json"):
         metrics = json.loads((study / path).read_text())
@@ -291,7 +291,7 @@ def test_every_metric_is_in_the_report_as_it_is(study):
                 assert f'value="{metrics[name]!r}"' in page, name
 
 
-def test_running_again_does_nothing_and_a_forced_run_changes_no_byte(study):
+def test_a_second_repro_does_nothing_and_a_forced_run_gives_equal_bytes(study):
     assert "Running" not in run(study, "dvc", "repro").stdout
     cells = ["weights@resnet34", "train@resnet34-freeze6"]  # not all, which would take minutes
     watched = ["watch_photographs", "watch_weights"]
@@ -312,7 +312,7 @@ def test_running_again_does_nothing_and_a_forced_run_changes_no_byte(study):
     assert run(study, "git", "status", "--porcelain").stdout == ""
 
 
-def test_a_training_killed_in_the_middle_resumes_to_the_same_bytes(study):
+def test_a_killed_training_stage_resumes_to_the_same_bytes(study):
     command = ["dvc", "repro", "--force", "--single-item", "train@resnet18-scratch"]
     history = study / "plots/history/resnet18-scratch.csv"
     history.unlink()
@@ -330,7 +330,7 @@ def test_a_training_killed_in_the_middle_resumes_to_the_same_bytes(study):
     assert not list((study / ".carcls/checkpoints").iterdir())
 
 
-def test_a_killed_repeat_resumes_and_the_model_is_that_of_one_training(study, tmp_path, here):
+def test_a_killed_repeat_resumes_and_the_model_is_that_of_the_first_repeat(study, tmp_path, here):
     copy = copy_study(study, tmp_path / "copy", repeats=3)
     names = [f"{kind}/resnet18-scratch" for kind in ("models", "metrics/train", "plots/history")]
     outs = [next(copy.glob(f"{name}.*")) for name in names]

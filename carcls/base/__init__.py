@@ -1,4 +1,4 @@
-"""What all packages use and what determines results: random numbers, scores, processes.
+"""Code that all packages use and that affects results: random numbers, scores, processes.
 
 From the bottom up: a module imports only those before it.
 

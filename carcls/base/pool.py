@@ -24,7 +24,7 @@ def in_order(workers: int) -> Iterator[Callable]:
     if workers == 1:
         yield map
         return
-    # spawn: a forked worker would keep open the pipe whose end tells the others that the parent has ended
+    # spawn: a forked worker would keep a pipe open, and others could not detect the end of the parent
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_set_up_worker)
 
     def run(function: Callable, items: Iterable) -> Iterator:

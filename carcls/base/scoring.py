@@ -1,12 +1,12 @@
-"""F1 and calibration error, for what is trained and for what is reported; NumPy alone costs no start-up.
+"""F1 and calibration error, used in training and in the report.
 
-F1 is as scikit-learn has it, whose own takes two seconds to import.
+F1 equals that of scikit-learn. This module uses only NumPy, because importing scikit-learn takes two seconds.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-BINS = 10  # of the confidence
+BINS = 10  # number of confidence bins
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -41,16 +41,17 @@ def macro_f1(predicted: ArrayLike, labels: ArrayLike) -> float:
 
 
 def confidence_bin(confidence: ArrayLike) -> np.ndarray:
-    """Which of BINS equal bins each confidence (n,) is in, from 0: int64, (n,)."""
+    """The index (from 0) of the bin of each confidence (n,), with BINS equal bins: int64, (n,)."""
     return np.clip(
         np.digitize(np.asarray(confidence), np.linspace(0, 1, BINS + 1), right=True) - 1, 0, BINS - 1
     )
 
 
 def calibration_error(confidence: ArrayLike, right: ArrayLike) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over images, by bin.
+    """Expected calibration error (Guo et al. 2017): the mean gap between confidence and accuracy of the bins.
 
-    `confidence` is that of each answer (n,), `right` whether it is correct (n,) (Guo et al. 2017).
+    The mean is weighted by images. `confidence` is the confidence of each prediction (n,), `right` whether
+    the prediction is correct (n,).
     """
     gaps = np.asarray(right, float) - np.asarray(confidence, float)
     return float(np.abs(np.bincount(confidence_bin(confidence), gaps)).sum() / len(gaps))

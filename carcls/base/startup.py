@@ -1,4 +1,4 @@
-"""Settings of a process, made once before it computes. Importing carcls changes none of them.
+"""Process-wide settings, made once at the start. Importing carcls changes none of them.
 
 Every entry point (a stage, the command line, a worker, a test run) calls the functions that it needs.
 """
@@ -21,20 +21,20 @@ def set_up_images() -> None:
 
     cv2.setNumThreads(0)  # the images are distributed over the cores
     Image.MAX_IMAGE_PIXELS = None  # images.decode has its own limit
-    warnings.filterwarnings("ignore", module="PIL")  # about faults of images that Pillow reads nevertheless
+    warnings.filterwarnings("ignore", module="PIL")  # about invalid data that Pillow can ignore
 
 
 def set_up_torch() -> None:
     """Configure PyTorch to compute reproducibly and to keep the memory that it frees."""
-    # cuBLAS reads this when CUDA starts, and computes reproducibly only with it
+    # required for reproducible results of cuBLAS, which reads it when CUDA starts
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.use_deterministic_algorithms(True)
     # nothing here reads uninitialised memory
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # glibc returns large freed blocks to the system, and each training step would map and clear them again:
-    # measured on two cores of Zen 3, a sixth of a step at 128 pixels and a quarter at 224
+    # glibc returns large freed blocks to the system, and each training step would map and clear them again.
+    # Measured on two cores of Zen 3: 1/6 of the time of a step at 128 pixels, 1/4 at 224 pixels.
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1  # malloc.h; bytes
         ctypes.CDLL(None).mallopt(trim_threshold, largest)
@@ -42,9 +42,9 @@ def set_up_torch() -> None:
 
 
 def set_up_matplotlib() -> None:
-    """Select the backend that writes files, for this process and its children. Call it before the import.
+    """Select the file backend for this process and its children. Call it before importing Matplotlib.
 
-    Jupyter and Colab set MPLBACKEND to a backend that other environments lack, where the import then fails.
+    Jupyter and Colab set MPLBACKEND to a backend that may be missing here. The import would then fail.
     """
     os.environ["MPLBACKEND"] = "agg"
 

@@ -11,9 +11,9 @@ def variant_name(arch: str, config: str) -> str:
 
 
 def cells(arch: str, config: str) -> list[tuple[str, str]]:
-    """The cells (arch, config) that `train` in dvc.yaml has when `arch` and `config` are selected.
+    """The cells (arch, config) of the stage `train` in dvc.yaml if `arch` and `config` are selected.
 
-    The paper's eight come first, in its order; the others follow, sorted.
+    The eight cells of the paper come first, in its order. The others follow, sorted.
     """
     paper = list(product(ARCHS, CONFIGS))
     others = sorted(set(product((*ARCHS, arch), (*CONFIGS, config))) - set(paper))

@@ -13,7 +13,7 @@ from carcls.errors import InputError, printable
 def files(named: Iterable[Path]) -> tuple[list[Path], list[InputError]]:
     """The image files of `named`, and an error for each unreadable file in a folder.
 
-    A folder stands for all images in and below it. Links are followed as in training. Other files in a folder
+    A folder means all images in and below it. Links are followed as in training. Other files in a folder
     are skipped and counted on stderr.
     """
     found: list[Path] = []

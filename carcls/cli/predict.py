@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _sort(
     arguments: argparse.Namespace, classifier: "Classifier", paths: Sequence[Path], refused: list[str]
 ) -> None:
-    """Sort `paths` into folders. Then raises InputError with the messages of unreadable files, if any."""
+    """Sort `paths` into folders, then raise InputError with the messages of unreadable files, if any."""
     threshold = MIN_PROBABILITY if arguments.min_probability is None else arguments.min_probability
     sorter = Sorter(arguments.sort, classifier.info.classes, arguments.link, threshold)
     with sorter.opened():

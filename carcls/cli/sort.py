@@ -33,7 +33,7 @@ class Sorter:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Create the folder and its CSV file, with a row for each image. Raises InputError if it exists."""
+        """Create the folder and a CSV file with a row per image. Raises InputError if the folder exists."""
         try:
             self._out.mkdir(parents=True)
         except FileExistsError:
@@ -45,7 +45,7 @@ class Sorter:
             yield
 
     def add(self, image: Path, class_name: str, probability: float | None) -> None:
-        """Sort `image`. Without a probability, it belongs to no class and counts as uncertain."""
+        """Sort `image`. Without a probability, it has no class and counts as uncertain."""
         certain = probability is not None and probability >= self._min_probability
         folder = self._folders[class_name] if certain else self._uncertain
         target = self._free(self._out / folder, image)

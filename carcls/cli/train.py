@@ -1,4 +1,4 @@
-"""`carcls train` and `carcls evaluate`: train a model on class folders, and evaluate a model on others."""
+"""`carcls train` and `carcls evaluate`: train a model on class folders, and evaluate a model."""
 
 import argparse
 import logging

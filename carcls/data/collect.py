@@ -26,10 +26,9 @@ log = logging.getLogger(__name__)
 def collect(source: Source, raw: Path, skip_unreadable: bool, table: Labels | None = None) -> list[LeftOut]:
     """Write the archive `raw` with all photographs of `source`. Each is decoded once to check it.
 
-    The csv has the columns name, label, class, split (of the source), sha256, fingerprint (see images), width
-    and height (upright, in pixels), group, offset and size. `table` can change the class of a photograph, set
-    its group or exclude it. Returns and logs the skipped files: those that the source skips, those that
-    `table` excludes and, with `skip_unreadable`, damaged photographs.
+    The CSV has the columns name, label, class, split (of the source), sha256, fingerprint, width and height
+    (upright, in pixels), group, offset and size. `table` can change the class of a photograph, set its group
+    or exclude it. Returns and logs the files skipped by the source, by `table` or by `skip_unreadable`.
 
     Raises InputError for a damaged photograph without `skip_unreadable`, for a class without photographs, and
     like `Labels.find` and `Labels.report_unused`.

@@ -1,6 +1,6 @@
 """The table of labels: the classes of photographs, which to exclude, and which must share a split.
 
-It is a csv file. The column `class` or `label` has a class name, EXCLUDE, or nothing to keep the class of the
+It is a CSV file. The column `class` or `label` has a class name, EXCLUDE, or nothing to keep the class of the
 folder. At least one of the columns `sha256` and `image` is required; `reason` and `group` are optional. A row
 with a SHA-256 applies to the photographs with these bytes. Any other row applies to the image with that path
 in the folder, or with that name in photographs.csv. The table can also label a folder without class folders.
@@ -76,8 +76,8 @@ class Labels:
             near = get_close_matches(label.class_name, classes, 1)
             raise InputError(
                 f"{self.path}, line {label.line}: {label.class_name!r} is not a class of the photographs"
-                f"{f' (did you mean {near[0]!r}?)' if near else ''}: correct it, or use the table of these "
-                "photographs."
+                f"{f' (did you mean {near[0]!r}?)' if near else ''}: correct it, or use a table for this "
+                "data set."
             )
 
     def find(self, name: str, sha256: str, classes: Collection[str]) -> Label | None:
@@ -100,7 +100,7 @@ class Labels:
         unused = [label for label in self.rows.values() if label.line not in self.used]
         if unused and not self.used:
             raise InputError(
-                f"{self.path}: no row matches a photograph: use the table of these photographs, or none."
+                f"{self.path}: no row matches a photograph: use a table for this data set, or no table."
             )
         if unused:
             named = [f"line {label.line} ({label.image or label.sha256})" for label in unused[:NAMED]]
@@ -129,9 +129,11 @@ def read(path: Path) -> Labels:
     except FileNotFoundError:
         raise InputError(f"data.labels: {path} does not exist: correct the path.") from None
     except OSError as error:
-        raise InputError(f"data.labels: {path} cannot be read ({error.strerror}).") from None
+        raise InputError(
+            f"data.labels: {path} cannot be read ({error.strerror}): correct the path or make it readable."
+        ) from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a csv file in UTF-8 ({error}): save it as one.") from None
+        raise InputError(f"{path} is not a CSV file in UTF-8 ({error}): save it in this format.") from None
     by_key: dict[str, Label] = {}
     for label in rows:
         other = by_key.setdefault(label.key, label)
@@ -141,7 +143,7 @@ def read(path: Path) -> Labels:
 
 
 def _same_image(path: Path, one: Label, other: Label, name: str) -> str:
-    return f"{path}: lines {one.line} and {other.line} are about the same image, {name}: remove one."
+    return f"{path}: lines {one.line} and {other.line} refer to the same image, {name}: remove one."
 
 
 def _label(path: Path, line: int, row: dict) -> Label:

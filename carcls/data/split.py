@@ -91,7 +91,7 @@ def _divided(rows: pd.DataFrame, settings: Split, seed: int) -> pd.DataFrame:
     if not (rows["split"] == "test").any():
         if settings.test is None:
             raise InputError(
-                "The data has no test set: set split.test to the share of each class to test on."
+                "The data has no test set: set split.test to the share of each class for the test set."
             )
         rows = _take(rows, "test", settings.test, seed)
     if settings.val is not None and not (rows["split"] == "val").any():
@@ -181,7 +181,8 @@ def _check_classes(
             if len(lost):
                 row = lost.iloc[0]
                 example = f"{row['name']} = {row['other']}"
-                why = f", since {len(lost)} are the same image {row['kind']} (for example {example})"
+                plural = "s" * (len(lost) > 1)
+                why = f" after removing {len(lost)} duplicate{plural} {row['kind']} (for example {example})"
             raise InputError(
                 f"The class {class_name!r} has no image in {split}{why}: add some or remove the class."
             )

@@ -99,7 +99,7 @@ def _variants(params: Params, parts: dict[str, bool]) -> list[str]:
 
 
 def _pictures(run: Run, parts: dict[str, bool]) -> dict:
-    """The images of the report, and the total number of possible label errors."""
+    """The images of the report, and the number of possible label errors."""
     return {
         "samples": pictures.samples(run),
         "augmented": pictures.augmented(run),
@@ -159,7 +159,7 @@ def _signed(difference: float, decimals: int) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """Words as a list in a sentence: a, b and c."""
+    """Join words as in a sentence: a, b and c."""
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
@@ -236,7 +236,7 @@ def _copies(run: Run) -> list[dict]:
 
 
 def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[float]]:
-    """The validation F1 of each repeat, by variant. Variants with another number are omitted."""
+    """The validation F1 of each repeat, by variant. Variants with another number of repeats are omitted."""
     found = {
         variant: run.json(f"metrics/train/{variant}.json").get("val_f1_repeats", []) for variant in variants
     }
@@ -244,7 +244,7 @@ def _repeats(params: Params, run: Run, variants: list[str]) -> dict[str, list[fl
 
 
 def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dict:
-    """Differences between variants: over repeats, and by architecture."""
+    """Differences between variants over repeats, and between architectures."""
     repeats = _repeats(params, run, variants)
     differences = analysis.differences(repeats)
     ranked = "val_f1_mean" if repeats else "val_f1"
@@ -258,7 +258,8 @@ def _compared(params: Params, run: Run, variants: list[str], study: bool) -> dic
 def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.DataFrame) -> list[dict]:
     """The rows of `analysis.architecture_gaps` for the validation score `ranked`.
 
-    larger: whether a gap is larger than seed noise (`differences`) or, without repeats, than sampling noise.
+    The column `larger` is whether a gap exceeds seed noise (`differences`). Without repeats, it is whether
+    the gap exceeds sampling noise.
     """
     metrics = {variant: run.json(f"metrics/train/{variant}.json") for variant in variants}
     scores = {variant: found[ranked] for variant, found in metrics.items() if ranked in found}
@@ -278,7 +279,7 @@ def _architectures(run: Run, variants: list[str], ranked: str, differences: pd.D
 
 
 def _answers(params: Params, run: Run, parts: dict[str, bool]) -> dict:
-    """Tables and numbers of the sections Test and Attack, computed from the predictions on the test set."""
+    """Tables and numbers of the sections Test and Attack, from the predictions on the test set."""
     per_class = run.csv("plots/test/per_class.csv")
     classes = per_class["class"].to_list()
     test = _test(run)
@@ -321,7 +322,7 @@ def _attacks(run: Run, parts: dict[str, bool]) -> dict[str, pd.DataFrame]:
 
 
 def _all_variants(params: Params, run: Run, variants: list[str], study: bool) -> dict:
-    """Scores of every variant on validation images: under attack, under corruptions, and calibration."""
+    """Scores of every variant on validation images: under attack, under corruptions, and its calibration."""
     if not study:
         return {"robustness": [], "defended": [], "corruptions": {}, "calibrated": []}
     robustness = _robustness(params, run, variants)
@@ -335,7 +336,7 @@ def _all_variants(params: Params, run: Run, variants: list[str], study: bool) ->
 
 
 def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
-    """The rows of plots/fgsm/variants.csv of each variant, by the title of the attack, or "clean"."""
+    """For each variant, its rows of plots/fgsm/variants.csv by the title of the attack, or "clean"."""
     table = run.csv("plots/fgsm/variants.csv")
     inputs = {"clean": ("fgsm", 0.0)} | {
         kind.title: (name, params.fgsm.epsilon) for name, kind in ATTACKS.items() if name in set(table.attack)
@@ -350,7 +351,7 @@ def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
 
 
 def _defended(params: Params, robustness: list[dict]) -> list[dict]:
-    """Pairs of rows of `robustness`: `robust` was trained on attacked images, `plain` is the same without."""
+    """Pairs of rows of `robustness`: `robust` was trained on attacked images, `plain` was not."""
     rows = {row["variant"]: row for row in robustness}
     pairs = []
     for variant, row in rows.items():
@@ -366,9 +367,12 @@ def _defended(params: Params, robustness: list[dict]) -> list[dict]:
 def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
     """Tables and numbers of the section on common corruptions.
 
-    test: rows of Table S7; variants: accuracy of each variant, by corruption and over all, on originals and
-    under FGSM (mean over epsilons); of_fgsm, of_original: rank correlations of accuracy over all corruptions
-    with these two; pairs: the scores of each pair in `defended`, with the sampling noise of their difference.
+    - test: the rows of Table S7.
+    - variants: the accuracy of each variant on originals, under FGSM (mean over epsilons), under each
+      corruption and over all corruptions.
+    - of_fgsm, of_original: the rank correlation of the accuracy over all corruptions with the accuracy under
+      FGSM and on originals.
+    - pairs: the scores of each pair in `defended`, with the sampling noise of their difference.
     """
     test, table = run.csv("plots/corruptions/test.csv"), run.csv("plots/corruptions/variants.csv")
     scores = _by_corruption(run, table).reindex(variants).dropna(how="all")
@@ -393,7 +397,7 @@ def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
 
 
 def _by_corruption(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """Columns original, fgsm, one per corruption, and overall: accuracy of each variant (index)."""
+    """The accuracy of each variant (index) in the columns original, fgsm, one per corruption, and overall."""
     attacked = run.csv("plots/fgsm/variants.csv")
     fgsm = attacked[attacked.attack == "fgsm"]
     columns = {
@@ -412,7 +416,7 @@ def _calibrated(run: Run, variants: list[str]) -> list[dict]:
 
 
 def _by_severity(run: Run) -> pd.DataFrame:
-    """Columns variant, severity, accuracy over all corruptions. Severity 0: the originals."""
+    """Columns variant, severity and accuracy over all corruptions. Severity 0 means the originals."""
     attacked, table = run.csv("plots/fgsm/variants.csv"), run.csv("plots/corruptions/variants.csv")
     originals = attacked[(attacked.attack == "fgsm") & (attacked.epsilon == 0)].assign(severity=0)
     tables = [originals[["variant", "severity", "accuracy"]]]
@@ -434,7 +438,7 @@ def _detected(params: Params, run: Run, parts: dict[str, bool]) -> dict[str, dic
 
 
 def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: dict) -> dict[str, dict]:
-    """`figures`: the figures of figures.py by name, and Figure 5 from the file that `examples_png` wrote."""
+    """The key `figures`: all figures by name. Figure 5 is read from the file that `examples_png` wrote."""
     scores, test = run.csv("plots/test/per_class.csv"), _test(run)
     classes = scores["class"].to_list()
     drawn = {
@@ -476,5 +480,5 @@ def _figures(run: Run, variants: list[str], parts: dict[str, bool], detected: di
 
 
 def _css_width(png: bytes) -> int:
-    """Width of a PNG of figures.png in CSS pixels, of which there are 96 per inch."""
+    """Width of a PNG from `figures.png` in CSS pixels (96 per inch)."""
     return int.from_bytes(png[16:20], "big") * 96 // figures.DPI

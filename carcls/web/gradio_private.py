@@ -17,12 +17,12 @@ def keep_gradio_offline() -> None:
 
 
 def keep_uploads_in(folder: str) -> None:
-    """Store uploads in `folder`. Gradio only has this variable for it, which it reads for each upload."""
+    """Store uploads in `folder`. Gradio has no option for it and reads this variable for each upload."""
     os.environ["GRADIO_TEMP_DIR"] = folder
 
 
 def refuse_foreign_files(page: "gr.Blocks") -> None:
-    """Accept only uploaded files as input. Gradio checks this only after `launch`, not called here."""
+    """Accept only uploaded files as input. Gradio checks this only after `launch`, which is not called."""
     page.has_launched = True
 
 
@@ -36,16 +36,16 @@ def take_any_value(component: "gr.components.Component") -> None:
 
 
 def take_path(image: "gr.Image") -> None:
-    """Pass the path of the uploaded file to the function. Gradio would decode it and fail if damaged."""
+    """Pass the path of the uploaded file to the function. Gradio would decode it, and fail if damaged."""
     image.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign, union-attr, assignment, return-value]
 
 
 class RelativeAddresses:
     """ASGI middleware that makes addresses written by Gradio relative, so that any proxy prefix works.
 
-    Gradio builds them from the request, in which a prefix removed by a proxy is missing. It uses the header
-    x-gradio-server, which its Node.js server sends, as the address of the page if there is no
-    x-forwarded-host.
+    Gradio builds the addresses from the request, which lacks a prefix that a proxy removed. Without the
+    header x-forwarded-host, it takes the address of the page from the header x-gradio-server, which is meant
+    for its Node.js server.
     """
 
     def __init__(self, app: ASGIApp) -> None:

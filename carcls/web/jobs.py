@@ -21,7 +21,7 @@ LOG_LINES = 200  # lines of the log that the page shows
 
 @dataclass(frozen=True)
 class Form:
-    """The values of the Train tab. All other settings are those of the preset for photographs."""
+    """The values of the Train tab. All other settings come from the preset for photographs."""
 
     folder: str
     labels: str
@@ -100,7 +100,7 @@ class Job:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """Read the progress of the worker. Other lines, printed by libraries at import, go to the log."""
+        """Read the progress of the worker. Other lines, which libraries print at import, go to the log."""
         assert self._process.stdout and self._process.stdin  # pipes
         for line in self._process.stdout:
             try:

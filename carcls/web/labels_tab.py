@@ -33,7 +33,7 @@ LEFT, RIGHT = "Left image", "Right image"
 
 
 def add_form(tab: gr.Tab) -> None:
-    """Add the tab to the current Blocks. The list can be changed when the first one is shown."""
+    """Add the tab to the current Blocks. Its controls are enabled after the first list is shown."""
     with gr.Row():
         folder = gr.Dropdown([], value=None, label="Results folder, newest first", min_width=240)
         take_any_value(folder)  # including folders newer than the page

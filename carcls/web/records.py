@@ -18,7 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Scores(BaseModel):
-    """Values of a JSON file that the page shows. Other values in it are ignored."""
+    """The values of a JSON file that the page shows. Other values in the file are ignored."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -64,7 +64,7 @@ S = TypeVar("S", bound=Scores)
 
 
 def scores(path: Path, kind: type[S], fix: str) -> S:
-    """The content of the JSON file `path`. Raises InputError, its message ending with `fix`."""
+    """The content of the JSON file `path`. Raises InputError with a message that ends with `fix`."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -86,10 +86,10 @@ def _reason(error: ErrorDetails) -> str:
 
 
 def history(path: Path, fix: str) -> pd.DataFrame:
-    """The CSV file `path`: a row for each epoch, columns `repeat` and the fields of `Epoch`, all finite.
+    """The CSV file `path`: a row per epoch, with the columns `repeat` and the fields of `Epoch`, all finite.
 
-    The validation columns may all be empty. A file without `repeat` has one training. Raises InputError, its
-    message ending with `fix`.
+    The validation columns may all be empty. A file without `repeat` has one training. Raises InputError with
+    a message that ends with `fix`.
     """
     try:
         content = path.read_bytes()

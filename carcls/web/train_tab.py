@@ -71,7 +71,7 @@ def add_form(jobs: Jobs, defaults: params.Params) -> None:
 def _describe_choice(
     jobs: Jobs, folder: gr.Textbox, pick: gr.Dropdown, form: list[Any], outputs: list[gr.HTML]
 ) -> None:
-    """Show in `outputs` the content of `folder` and the duration of a training. Update them on changes."""
+    """Show the content of `folder` and the duration of a training in `outputs`. Update them on changes."""
     counted, estimated = outputs
     labels, _, _, classes, *options, _ = form
     counts: dict[str, Any] = {
@@ -226,7 +226,7 @@ def _count(folder: str, labels: str):
 
 
 def _estimate(jobs: Jobs, folder: str, *others) -> str:
-    """The estimated duration. Empty while a training is running and for values that `_start` rejects."""
+    """The estimated duration. Empty while a training is running and if `_start` rejects the values."""
     if jobs.current and jobs.current.running:
         return ""
     form = Form(meant(folder), *others)

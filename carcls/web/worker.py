@@ -1,9 +1,9 @@
 """The process of a training that was started on the page: `python -m carcls.web.worker FOLDER`.
 
 FOLDER contains params.yaml. The process does the same as `carcls train`. It writes its progress as lines of
-JSON to the pipe that is its standard output at the start; all other output goes to the log. SIGINT stops the
-training and keeps the epochs finished so far. The end of standard input, which means that the server has
-ended, does the same.
+JSON to the pipe that is its standard output at the start. All other output goes to the log. SIGINT stops the
+training and keeps the epochs finished so far. So does the end of standard input, because it means that the
+server has ended.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Kaggle's download service on the loopback interface, for the real client, and archives for it."""
+"""A server on loopback that imitates Kaggle's download service for the real client, and archives for it."""
 
 import http.server
 import io
@@ -30,7 +30,7 @@ def class_folders(prefix: str, slash: str = "-") -> dict[str, bytes]:
 
 
 def numbered_folders(prefix: str = "{folder}/") -> dict[str, bytes]:
-    """The devkit's images without their labels."""
+    """The images of the devkit without labels."""
     return {
         f"{prefix.format(folder=f'cars_{split}')}{number:05d}.jpg": jpeg(split, number)
         for split, number, _ in PHOTOGRAPHS
@@ -51,7 +51,7 @@ def class_names() -> np.ndarray:
 
 
 def structs(fields: list[str], rows: list[tuple]) -> np.ndarray:
-    """A MATLAB struct array of shape (1, rows); what `rows` have beyond `fields` is left out."""
+    """A MATLAB struct array of shape (1, rows) with only `fields` of `rows`."""
     array = np.empty((1, len(rows)), dtype=[(field, object) for field in fields])
     array[0, :] = [row[: len(fields)] for row in rows]
     return array
@@ -72,7 +72,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `archives` by data set. `status` rejects all requests, the rest disturbs the first download."""
+    """Serves `archives` by data set. `status` rejects all requests; other options affect one download."""
 
     daemon_threads = True
 
@@ -82,8 +82,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.status = 200
         self.redirects = True  # as Kaggle does, to its storage
         self.silent = False  # sends no response
-        self.cut_at: int | None = None  # the connection is closed after so many bytes
-        self.hold_at: int | None = None  # nothing is sent after so many bytes
+        self.cut_at: int | None = None  # the connection is closed after this many bytes
+        self.hold_at: int | None = None  # nothing is sent after this many bytes
         self.ranges: list[str | None] = []  # the Range of each request for a zip
         self.authorizations: list[str | None] = []  # of each request, except those for the owner of a token
         self.hung_up = threading.Event()  # the client disconnected while nothing was sent

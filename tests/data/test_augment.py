@@ -44,7 +44,7 @@ def photograph(key: str) -> bytes:
 
 
 def write_raw(path: Path, classes: dict[str, int], damaged: str | None = None) -> pd.DataFrame:
-    """An archive with that many photographs in each class and split; returns what split.csv would hold."""
+    """Write an archive with the given photographs per class and split. Returns the rows of split.csv."""
     labels = {name: label for label, name in enumerate(sorted(classes))}
     with archive.create(path, ["label", "class", "split", "sha256"]) as writer:
         for split, name in itertools.product(["test", "train", "val"], sorted(classes)):
@@ -109,7 +109,7 @@ def test_brightness_and_contrast_follow_the_formula(picture):
     )  # clipped, not wrapped
 
 
-def test_gamma_is_a_power_of_the_unit_interval(picture):
+def test_gamma_is_a_power_of_values_from_0_to_1(picture):
     result = operations.gamma(picture, exponent=0.8)
     assert np.abs(result - 255 * (picture / 255) ** 0.8).max() <= 0.5
 
@@ -121,7 +121,7 @@ def test_rotation_is_counter_clockwise_about_the_centre(rng):
     assert (operations.rotate(square, degrees=-90) == np.rot90(square, -1)).all()
 
 
-def test_rotation_fills_the_corners_with_the_picture():
+def test_rotation_fills_the_corners_with_image_content():
     grey = np.full((40, 40, 3), 90, np.uint8)
     assert (operations.rotate(grey, degrees=31) == 90).all()
 
@@ -131,24 +131,25 @@ def test_rgb_shift_adds_to_each_channel_and_clips(picture):
     assert (result == np.clip(picture.astype(int) + [20, -7, 0], 0, 255)).all()
 
 
-def test_gauss_noise_has_the_asked_strength_in_every_channel():
+def test_gauss_noise_has_the_given_std_in_every_channel():
     grey = np.full((256, 256, 3), 128, np.uint8)
     noise = operations.gauss_noise(grey, std=0.1, seed=3).astype(float) - 128
     assert np.allclose(noise.mean(axis=(0, 1)), 0, atol=0.4)
     assert np.allclose(noise.std(axis=(0, 1)), 25.5, rtol=0.02)
     assert np.abs(np.corrcoef(noise.reshape(-1, 3).T)[np.triu_indices(3, 1)]).max() < 0.02
-    assert abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01  # a normal distribution has as much within 1 std
+    # 68.3 % of a normal distribution are within 1 std
+    assert abs(np.mean(np.abs(noise) < 25.5) - 0.683) < 0.01
     assert (operations.gauss_noise(grey, std=0.1, seed=4) != noise + 128).any()
 
 
-def test_channel_shuffle_names_the_new_channels(picture):
+def test_channel_shuffle_gives_the_named_channel_order(picture):
     for order in operations.ORDERS:
         expected = picture[..., ["RGB".index(channel) for channel in order]]
         assert (operations.channel_shuffle(picture, order=order) == expected).all()
     assert set(operations.ORDERS) == set(map("".join, itertools.permutations("RGB"))) - {"RGB"}
 
 
-def test_grayscale_weighs_the_channels(picture):
+def test_grayscale_is_a_weighted_sum_of_the_channels(picture):
     result = operations.grayscale(picture)
     assert np.abs(result - (picture @ [0.299, 0.587, 0.114])[..., None]).max() <= 0.51
 
@@ -162,7 +163,7 @@ def test_blur_is_the_mean_of_a_box(picture):
 # --- Strengths
 
 
-def test_strengths_stay_in_their_ranges_and_use_them(rng):
+def test_strengths_cover_their_ranges(rng):
     drawn = {
         name: [augment.draw(name, SETTINGS, rng).strengths for _ in range(300)]
         for name in operations.OPERATIONS
@@ -201,7 +202,7 @@ def test_a_strength_without_effect_is_not_drawn(rng):
             assert (augment.apply(greys, augment.draw(name, weak, rng)) != greys).any(), name
 
 
-def test_ranges_of_nothing_are_obeyed(rng):
+def test_a_range_of_one_value_without_effect_is_allowed(rng):
     still = SETTINGS.model_copy(update={"gamma": params.Gamma(low=1.0, high=1.0)})
     assert augment.draw("gamma", still, rng) == Operation("gamma", {"exponent": 1.0})
 
@@ -219,7 +220,7 @@ def names(copy: tuple[Operation, ...]) -> tuple[str, ...]:
     return tuple(operation.name for operation in copy)
 
 
-def test_a_class_gets_the_copies_it_lacks_spread_over_its_originals():
+def test_missing_copies_are_spread_evenly_over_the_originals_of_a_class():
     for wanted, copies in [(None, [0] * 4), (1, [0] * 4), (4, [0] * 4), (6, [1, 1, 0, 0]), (60, [14] * 4)]:
         assert [len(of_one) for of_one in plan(4, wanted)] == copies
 
@@ -238,10 +239,10 @@ def test_no_two_copies_of_an_original_have_the_same_operations():
         assert len(set(map(names, of_one))) == len(of_one) == 73
         for copy in of_one:
             assert list(names(copy)) == sorted(names(copy), key=order.index)
-    assert len(plan(1, 200)[0][-1]) == 9  # and it goes on with fresh strengths
+    assert len(plan(1, 200)[0][-1]) == 9  # continues with new strengths
 
 
-def test_the_plan_follows_from_seed_split_and_class():
+def test_the_plan_depends_on_seed_split_and_class():
     assert plan() == plan()
     assert plan(wanted=24) == [of_one[:5] for of_one in plan(wanted=60)]
     for change in ({"seed": 2}, {"split": "val"}, {"class_name": "Ford Edge"}):
@@ -259,7 +260,7 @@ def test_operations_are_written_as_text():
 # --- The sets
 
 
-def test_classes_reach_their_size_and_originals_are_kept(raw, tmp_path):
+def test_classes_reach_the_requested_size_and_keep_all_originals(raw, tmp_path):
     sets = build(raw, tmp_path / "out", per_class=(14, 4))
     assert list(sets["train"].columns) == [
         "name", "label", "class", "source", "operations", "offset", "size"
@@ -270,16 +271,16 @@ def test_classes_reach_their_size_and_originals_are_kept(raw, tmp_path):
     for name, rows in sets.items():
         originals = rows[rows["operations"] == ""]
         assert len(originals) == originals["source"].nunique() == sum(CLASSES.values())
-        assert rows["source"].str.startswith(f"{name}/").all()  # nothing leaks
+        assert rows["source"].str.startswith(f"{name}/").all()  # no image of another split
 
 
-def test_null_keeps_originals_only(raw, tmp_path):
+def test_per_class_null_adds_no_copies(raw, tmp_path):
     sets = build(raw, tmp_path / "out", per_class=(None, 4))
     assert (sets["train"]["operations"] == "").all() and len(sets["train"]) == sum(CLASSES.values())
     assert (sets["val"]["operations"] != "").any()
 
 
-def test_the_csv_tells_how_each_image_was_made(raw, tmp_path):
+def test_the_csv_records_how_each_image_was_made(raw, tmp_path):
     rows = build(raw, tmp_path / "out")["train"]
     originals = archive.read_index(raw).set_index("name")
     copies = {
@@ -298,7 +299,7 @@ def test_the_csv_tells_how_each_image_was_made(raw, tmp_path):
             assert made.read(row.offset, row.size) == images.encode(image, 90), row.name
 
 
-def test_any_tar_reader_opens_a_set(raw, tmp_path):
+def test_an_image_set_is_a_standard_tar_file(raw, tmp_path):
     rows = build(raw, tmp_path / "out")["train"]
     with tarfile.open(tmp_path / "out/train.tar") as tar:
         assert tar.getnames() == list(rows["name"]) == sorted(rows["name"])
@@ -313,13 +314,13 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(raw, tmp_path):
     assert digests(tmp_path / "1") == digests(tmp_path / "2")
 
 
-def test_the_seed_changes_copies_but_no_original(raw, tmp_path):
+def test_the_seed_changes_copies_but_not_originals(raw, tmp_path):
     one, other = (build(raw, tmp_path / str(seed), seed=seed) for seed in (1, 2))
     assert (one["train"]["operations"] != other["train"]["operations"]).any()
     assert digests(tmp_path / "1")["test.tar"] == digests(tmp_path / "2")["test.tar"]
 
 
-def test_a_new_class_changes_no_other(raw, tmp_path):
+def test_adding_a_class_does_not_change_other_classes(raw, tmp_path):
     build(raw, tmp_path / "before")
     write_raw(tmp_path / "more.tar", CLASSES | {"Acura TL": 4})
     build(tmp_path / "more.tar", tmp_path / "after")
@@ -328,14 +329,14 @@ def test_a_new_class_changes_no_other(raw, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_damaged_image_gives_one_sentence_and_leaves_nothing(tmp_path, workers):
+def test_a_damaged_image_gives_one_message_and_no_output(tmp_path, workers):
     write_raw(tmp_path / "raw.tar", CLASSES, damaged="val/Ford GT/2.jpg")
     with pytest.raises(InputError, match=r"^val/Ford GT/2\.jpg: [^\n]*damaged[^\n]*$"):
         build(tmp_path / "raw.tar", tmp_path / "out", workers=workers)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_an_image_that_raw_does_not_hold_is_named(raw, tmp_path):
+def test_an_image_missing_from_raw_is_named(raw, tmp_path):
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     split.loc[3, "name"] = "train/Ford GT/lost.jpg"
     with pytest.raises(InputError, match=r"does not contain train/Ford GT/lost\.jpg"):
@@ -353,7 +354,7 @@ from carcls.imageset import archive
 from carcls.data import augment
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
     raw, folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     split = archive.read_index(raw)[["name", "label", "class", "split"]]
     settings = params.Augment.model_validate_json(settings)
@@ -363,7 +364,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_build_leaves_no_archive_and_no_process(raw, tmp_path, stop):
+def test_an_interrupted_build_leaves_no_archive_and_no_process(raw, tmp_path, stop):
     script, out = tmp_path / "killed.py", tmp_path / "out"
     script.write_text(KILLED)
     process = subprocess.Popen(
@@ -390,7 +391,7 @@ def wait_until(condition) -> None:
 
 
 def session(leader: int) -> list[int]:
-    """The living processes of the session that `leader` opened."""
+    """The running processes of the session of `leader`."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

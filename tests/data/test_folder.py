@@ -15,7 +15,7 @@ def write(folder: Path, *paths: str) -> None:
         (folder / path).write_bytes(path.encode())
 
 
-def sentence(folder: Path) -> str:
+def error_message(folder: Path) -> str:
     with pytest.raises(InputError) as error:
         list(open_folder(folder).photographs)
     return str(error.value)
@@ -37,7 +37,7 @@ def test_the_name_of_the_folder_itself_is_not_a_split(tmp_path):
     assert [photograph.split for photograph in open_folder(tmp_path / "test").photographs] == ["", ""]
 
 
-def test_the_devkits_folders_are_understood(tmp_path):
+def test_the_folders_of_the_devkit_are_supported(tmp_path):
     files = numbered_folders() | {"cars_meta.mat": mat(class_names=class_names())}
     files |= {f"cars_{split}_annos.mat": annotations(split) for split in ("train", "test")}
     for path, data in files.items():
@@ -67,7 +67,7 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_named(tmp_path):
         ("file", "is not a folder"),
         ("empty", "contains no images"),
     ):
-        text = sentence(tmp_path / name)
+        text = error_message(tmp_path / name)
         assert text.startswith(f"data.folder: {tmp_path / name} {words}") and "class folders" in text
 
 
@@ -75,18 +75,18 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_named(tmp_path):
 def test_a_dangling_link_is_named(tmp_path, name):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
     (tmp_path / name).symlink_to("nowhere")
-    assert f"{tmp_path / name} cannot be read (No such file or directory)" in sentence(tmp_path)
+    assert f"{tmp_path / name} cannot be read (No such file or directory)" in error_message(tmp_path)
 
 
 def test_a_link_to_itself_is_named(tmp_path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
     (tmp_path / "C").symlink_to("C")
-    assert f"{tmp_path / 'C'} cannot be read (Too many levels of symbolic links)" in sentence(tmp_path)
+    assert f"{tmp_path / 'C'} cannot be read (Too many levels of symbolic links)" in error_message(tmp_path)
 
 
-def test_a_dangling_link_that_is_hidden_is_left_out(tmp_path):
+def test_a_hidden_dangling_link_is_skipped(tmp_path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
-    (tmp_path / "A" / ".#1.jpg").symlink_to("user@host.1")  # as Emacs locks a file
+    (tmp_path / "A" / ".#1.jpg").symlink_to("user@host.1")  # a lock file of Emacs
     source = open_folder(tmp_path)
     assert source.total == 2 and source.left_out == [("hidden", "A/.#1.jpg")]
 
@@ -97,7 +97,7 @@ def test_unreadable_files_are_named(tmp_path, path):
     write(tmp_path, "A/1.jpg", "B/1.jpg")
     (tmp_path / path).chmod(0)
     try:
-        assert f"{tmp_path / path} cannot be read (Permission denied)" in sentence(tmp_path)
+        assert f"{tmp_path / path} cannot be read (Permission denied)" in error_message(tmp_path)
     finally:
         (tmp_path / path).chmod(0o700)
 
@@ -107,10 +107,10 @@ def test_a_pipe_with_the_name_of_a_photograph_is_named(tmp_path):
     os.mkfifo(tmp_path / "B" / "pipe")
     assert open_folder(tmp_path).total == 2
     os.mkfifo(tmp_path / "B" / "2.jpg")
-    assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (it is not a regular file)" in sentence(tmp_path)
+    assert f"{tmp_path / 'B' / '2.jpg'} cannot be read (it is not a regular file)" in error_message(tmp_path)
 
 
-def test_a_folder_is_taken_as_it_is_named_before_white_space_is_stripped(tmp_path, monkeypatch):
+def test_white_space_is_stripped_only_if_no_folder_has_the_exact_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cars").mkdir()
     assert as_named(" cars ") == Path("cars")

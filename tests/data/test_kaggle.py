@@ -63,7 +63,7 @@ def server(monkeypatch, tmp_path):
         server.shutdown()
 
 
-def sentence(call, *arguments) -> str:
+def error_message(call, *arguments) -> str:
     with pytest.raises(InputError) as error:
         call(*arguments)
     text = str(error.value)
@@ -98,7 +98,7 @@ def test_every_layout_gives_the_same_photographs(server, tmp_path):
         assert list(source.photographs) == expected()
 
 
-def test_a_complete_download_is_used_again_until_it_is_forgotten(server, tmp_path):
+def test_a_complete_download_is_reused_until_forget(server, tmp_path):
     server.archives["a/b"] = zipped(class_folders(""))
     open_kaggle("a/b", tmp_path / "downloads")
     server.status = 500
@@ -118,7 +118,7 @@ def test_a_complete_download_is_used_again_until_it_is_forgotten(server, tmp_pat
 )
 def test_each_http_error_has_its_message(server, tmp_path, status, words):
     server.status = status
-    text = sentence(open_kaggle, "a/b", tmp_path)
+    text = error_message(open_kaggle, "a/b", tmp_path)
     assert all(word in text for word in words), text
     assert not (tmp_path / "a" / "b.zip").exists()
 
@@ -126,7 +126,7 @@ def test_each_http_error_has_its_message(server, tmp_path, status, words):
 def test_missing_credentials_have_their_message(server, tmp_path, monkeypatch):
     monkeypatch.delenv("KAGGLE_USERNAME")
     server.status = 401
-    text = sentence(open_kaggle, "a/b", tmp_path)
+    text = error_message(open_kaggle, "a/b", tmp_path)
     assert "there are none" in text and "settings/api" in text and "KAGGLE_API_TOKEN" in text
 
 
@@ -188,7 +188,7 @@ def test_credentials_are_sent_without_white_space(server, tmp_path, monkeypatch,
         (b"\xe9" + SECRET.encode(), "cannot be read (it is neither UTF-8 nor UTF-16)"),
     ],
 )
-def test_the_fault_of_a_kaggle_json_is_named(server, tmp_path, monkeypatch, caplog, content, words):
+def test_the_error_in_a_kaggle_json_is_named(server, tmp_path, monkeypatch, caplog, content, words):
     server.status = 401
     with pytest.raises(InputError) as error:
         signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": content})
@@ -197,7 +197,7 @@ def test_the_fault_of_a_kaggle_json_is_named(server, tmp_path, monkeypatch, capl
         assert SECRET not in told
 
 
-def test_a_token_file_that_is_no_text_is_named(server, tmp_path, monkeypatch):
+def test_a_token_file_that_is_not_text_is_named(server, tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match="access_token cannot be read .it is neither UTF-8 nor UTF-16.; create"
     ):
@@ -211,13 +211,13 @@ def test_a_broken_kaggle_json_does_not_stop_a_download_without_credentials(serve
 @pytest.mark.parametrize("name", ["KAGGLE_API_TOKEN", "KAGGLE_KEY"])
 def test_a_credential_with_a_line_break_in_it_is_not_shown(server, tmp_path, monkeypatch, name):
     monkeypatch.setenv(name, f"{SECRET}\n{SECRET}")
-    text = sentence(open_kaggle, "a/b", tmp_path)
+    text = error_message(open_kaggle, "a/b", tmp_path)
     assert text.startswith(f"{name} contains a space, a line break") and SECRET not in text
 
 
 def test_no_secret_is_printed_when_the_network_fails(server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:not-a-port")
-    text = sentence(open_kaggle, "a/b", tmp_path)
+    text = error_message(open_kaggle, "a/b", tmp_path)
     told = text + capfd.readouterr().err
     assert "127.0.0.1" in told and SECRET not in told
 
@@ -232,21 +232,21 @@ def test_a_missing_network_has_its_message(server, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
-    assert "Kaggle cannot be reached" in sentence(open_kaggle, "a/b", tmp_path)
+    assert "Kaggle cannot be reached" in error_message(open_kaggle, "a/b", tmp_path)
 
 
 def test_a_stalled_download_is_stopped(server, tmp_path, monkeypatch):
     monkeypatch.setattr(kaggle, "STALL_S", 2.0)
     server.silent = True
-    assert "sent nothing of a/b for 2 s" in sentence(open_kaggle, "a/b", tmp_path)
+    assert "The download of a/b received no data for 2 s" in error_message(open_kaggle, "a/b", tmp_path)
 
 
-def test_a_disk_that_is_too_small_is_noticed_before_it_is_full(server, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_stops_the_download_early(server, tmp_path, monkeypatch):
     server.archives["a/b"] = zipped(class_folders("") | {"large": bytes(4_000_000)})
     server.hold_at = 1_000_000
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 10**6, 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    text = sentence(open_kaggle, "a/b", tmp_path)
+    text = error_message(open_kaggle, "a/b", tmp_path)
     assert "1 MB free" in text and "free disk space" in text
     assert server.hung_up.wait(10)
 
@@ -254,10 +254,10 @@ def test_a_disk_that_is_too_small_is_noticed_before_it_is_full(server, tmp_path,
 def test_a_folder_that_cannot_be_written_has_its_message(server, tmp_path):
     server.archives["a/b"] = zipped(class_folders(""))
     (tmp_path / "a").write_text("in the way")
-    assert "cannot be written" in sentence(open_kaggle, "a/b", tmp_path)
+    assert "cannot be written" in error_message(open_kaggle, "a/b", tmp_path)
 
 
-def test_a_cut_connection_is_resumed_by_the_client(server, tmp_path):
+def test_the_client_resumes_after_a_lost_connection(server, tmp_path):
     server.archives["a/b"] = zipped(class_folders("") | {"large": os.urandom(4_000_000)})
     server.cut_at = 2_500_000
     assert list(open_kaggle("a/b", tmp_path).photographs) == expected()
@@ -271,7 +271,7 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     server.hold_at = 2_500_000
     program = (
         "import pathlib, signal; from carcls.data.sources.kaggle import open_kaggle; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job inherits it ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # background jobs ignore SIGINT
         f"open_kaggle('a/b', pathlib.Path({str(tmp_path)!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -281,12 +281,12 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     deadline = time.monotonic() + 30
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if end == signal.SIGINT:  # as a terminal's Ctrl-C, which reaches both processes
+    if end == signal.SIGINT:  # Ctrl-C in a terminal reaches both processes
         os.killpg(stage.pid, end)
     else:
         stage.send_signal(end)
     _, told = stage.communicate()
-    assert told.count(b"Traceback") == (end == signal.SIGINT)  # the parent's alone
+    assert told.count(b"Traceback") == (end == signal.SIGINT)  # only that of the parent
     assert 0 < part.stat().st_size < len(server.archives["a/b"])
     assert server.hung_up.wait(10)  # the client ended with its parent
     assert list(open_kaggle("a/b", tmp_path).photographs) == expected()
@@ -294,7 +294,7 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
     assert part.read_bytes() == server.archives["a/b"]
 
 
-def test_test_images_without_labels_are_left_out_with_a_warning(caplog):
+def test_test_images_without_labels_are_skipped_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         rows = arranged(DEVKIT)
     assert [row.name for row in rows] == [name for name, _, split, _ in expected() if split == "train"]
@@ -312,35 +312,37 @@ def whole_set() -> bytes:
     return mat(annotations=structs(fields, rows), class_names=class_names())
 
 
-def test_one_folder_of_all_images_is_labelled_by_cars_annos():
+def test_cars_annos_labels_one_folder_of_all_images():
     images = {f"car_ims/{n:06d}.jpg": b"" for n in range(1, len(PHOTOGRAPHS) + 1)}
     rows = arranged(images | {"cars_annos.mat": whole_set()})
     assert rows[0].name == "test/AM General Hummer SUV 2000/000007.jpg"
     assert [row.split for row in rows].count("train") == 6
 
 
-def test_cars_annos_does_not_label_folders_numbered_otherwise():
+def test_cars_annos_does_not_label_folders_with_another_numbering():
     files = numbered_folders("{folder}/{folder}/") | {"cars_annos.mat": whole_set()}
-    text = sentence(arranged, files)
+    text = error_message(arranged, files)
     assert "cars_train/cars_train/00001.jpg has no label" in text and "another order" in text
 
 
-def test_a_label_that_is_missing_or_impossible_is_named():
+def test_a_missing_or_invalid_label_is_named():
     extra = {"cars_test/cars_test/00099.jpg": b""}
-    assert "cars_test/cars_test/00099.jpg has no label" in sentence(arranged, DEVKIT | TEST_LABELS | extra)
+    assert "cars_test/cars_test/00099.jpg has no label" in error_message(
+        arranged, DEVKIT | TEST_LABELS | extra
+    )
     wrong = mat(annotations=structs(["fname", "class"], [("00001.jpg", 3)]))
-    assert "a.train.mat has a class 3, but only 2 classes have names" in sentence(
+    assert "a.train.mat has a class 3, but only 2 classes have names" in error_message(
         arranged, DEVKIT | {"a.train.mat": wrong}
     )
     other = mat(annotations=structs(["fname", "class"], [("00001.jpg", 1)]))
-    assert "contradicts another .mat file on cars_train/00001.jpg" in sentence(
+    assert "contradicts another .mat file on cars_train/00001.jpg" in error_message(
         arranged, DEVKIT | {"train.mat": other}
     )
 
 
 @pytest.mark.parametrize("data", [b"no MATLAB file", META[: len(META) // 2], b""])
 def test_a_damaged_label_file_is_named(data):
-    text = sentence(arranged, DEVKIT | {"car_devkit/devkit/cars_meta.mat": data})
+    text = error_message(arranged, DEVKIT | {"car_devkit/devkit/cars_meta.mat": data})
     assert "car_devkit/devkit/cars_meta.mat is not a MATLAB file, or it is damaged" in text
 
 
@@ -367,7 +369,7 @@ def test_a_damaged_zip_is_named(tmp_path):
         spoilt(good, (100).to_bytes(4, "little"), (10_000).to_bytes(4, "little")),
     ):
         path.write_bytes(data)
-        text = sentence(read_all, path)
+        text = error_message(read_all, path)
         assert text.startswith(f"{path} is damaged (") and text.endswith("delete it and run again.")
 
 
@@ -377,7 +379,7 @@ def test_a_damaged_zip_is_named(tmp_path):
 def test_a_path_outside_the_archive_is_rejected(tmp_path, name):
     path = tmp_path / "b.zip"
     path.write_bytes(zipped({"A/1.jpg": b"", name: b""}))
-    text = sentence(read_all, path)
+    text = error_message(read_all, path)
     assert repr(name) in text and "outside the archive" in text
 
 
@@ -405,7 +407,7 @@ def test_a_zip_with_backslashes_has_folders(tmp_path, system, names):
     assert archive.read("Cars/B/2.jpg") == names[-1].encode()
 
 
-def test_a_backslash_in_a_name_made_on_unix_stays(tmp_path):
+def test_a_backslash_in_a_unix_zip_is_part_of_the_name(tmp_path):
     assert with_entries(tmp_path / "b.zip", "A/1\\2.jpg", system=3).names() == ["A/1\\2.jpg"]
 
 
@@ -415,7 +417,7 @@ def test_a_link_is_rejected(tmp_path):
         link = zipfile.ZipInfo("A/1.jpg")
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
-    assert "'A/1.jpg' is a link" in sentence(read_all, path)
+    assert "'A/1.jpg' is a link" in error_message(read_all, path)
 
 
 def test_an_encrypted_zip_is_rejected(tmp_path):
@@ -424,18 +426,18 @@ def test_an_encrypted_zip_is_rejected(tmp_path):
         b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0"
     )
     path.write_bytes(central)
-    assert "'A/1.jpg' is encrypted" in sentence(read_all, path)
+    assert "'A/1.jpg' is encrypted" in error_message(read_all, path)
 
 
 def test_a_zip_bomb_is_rejected(tmp_path, monkeypatch):
     path = tmp_path / "b.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("A/1.jpg", bytes(10_000_000))
-    assert f"{path} unpacks to over 100 times its size" in sentence(read_all, path)
+    assert f"{path} unpacks to over 100 times its size" in error_message(read_all, path)
     path.write_bytes(
         spoilt(path.read_bytes(), (10_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     )
-    assert "is damaged" in sentence(read_all, path)
+    assert "is damaged" in error_message(read_all, path)
     monkeypatch.setattr(zip_source, "MAX_MEMBER", 1000)
     path.write_bytes(zipped({"A/1.jpg": bytes(1001)}))
-    assert "A/1.jpg is larger than" in sentence(read_all, path)
+    assert "A/1.jpg is larger than" in error_message(read_all, path)

@@ -1,4 +1,4 @@
-"""Tables of labels: classes, exclusions and groups, and what is said of a table that does not fit."""
+"""Tables of labels: classes, exclusions, groups, and messages for invalid tables."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ def collected(folder: Path, decided: labels.Labels) -> tuple[pd.DataFrame, list[
     return read_index(raw).set_index("name"), left_out
 
 
-def test_rows_change_classes_exclude_and_group_and_other_images_stay(shapes):
+def test_rows_set_class_exclusion_and_group_and_keep_other_images(shapes):
     (shapes / "bar/02.png").write_bytes(b"damaged")
     decided = table(
         shapes,
@@ -68,7 +68,7 @@ def test_rows_change_classes_exclude_and_group_and_other_images_stay(shapes):
     assert len(count(str(shapes), str(decided.path)).rows) == 11
 
 
-def test_paths_are_those_in_the_folder_or_the_names_in_photographs_csv(shapes):
+def test_images_are_paths_in_the_folder_or_names_in_photographs_csv(shapes):
     draw_shapes(shapes.parent / "top/wrapper/Training", 3)
     draw_shapes(shapes.parent / "top/wrapper/Testing", 1)
     for image in ("wrapper/Training/disc/00.png", "train/disc/00.png"):
@@ -76,7 +76,7 @@ def test_paths_are_those_in_the_folder_or_the_names_in_photographs_csv(shapes):
         assert rows["class"]["train/disc/00.png"] == "bar", image
 
 
-def test_a_flat_folder_has_the_classes_of_the_table(flat, caplog):
+def test_a_flat_folder_gets_the_classes_of_the_table(flat, caplog):
     names = sorted(path.name for path in flat.iterdir())[1:]
     rows = [f"{name},{name.partition('-')[0].title()}" for name in names]
     decided = table(flat, "image,label,extra", *(f"{row},1" for row in rows), "none.png,Ring,1")
@@ -88,7 +88,7 @@ def test_a_flat_folder_has_the_classes_of_the_table(flat, caplog):
     assert "1 of 12 rows match no photograph: line 13 (none.png)" in caplog.text
 
 
-def test_a_table_of_all_images_overrules_folders_that_are_no_classes(shapes):
+def test_a_table_of_all_images_replaces_the_classes_of_the_folders(shapes):
     rows = [
         f"{path.relative_to(shapes)},{'odd' if path.stem > '01' else 'even'}"
         for path in shapes.rglob("*.png")
@@ -100,34 +100,34 @@ def test_a_table_of_all_images_overrules_folders_that_are_no_classes(shapes):
     ("rows", "says"),
     [
         (["image,class", "bar/00.png,Bar"], r"line 2: 'Bar' is not a class .* \(did you mean 'bar'\?\)"),
-        (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 are about the same image, a.png"),
+        (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 refer to the same image, a.png"),
         (["image,class", "a.png,bar"], "no row matches a photograph"),
         (["sha256,class", f"{'0' * 64},bar"], "no row matches a photograph"),
         (["image,kind", "bar/00.png,bar"], "columns image, kind: it needs class or label"),
         (["class", "bar"], "columns class: it needs class or label, and sha256 or image"),
         (["sha256,image,class", ",,bar"], "line 2: sha256 and image are empty"),
-        (["image,class", '"bar/00.png,bar'], "not a csv file in UTF-8"),
+        (["image,class", '"bar/00.png,bar'], "not a CSV file in UTF-8"),
         ([""], r"columns \(none\)"),
     ],
 )
-def test_a_table_that_does_not_fit_gets_one_message(shapes, rows, says):
+def test_an_invalid_table_gives_one_message(shapes, rows, says):
     with pytest.raises(InputError, match=rf"labels\.csv.*{says}"):
         collected(shapes, table(shapes, *rows))
 
 
-def test_two_rows_about_one_photograph_are_named(shapes):
+def test_two_rows_for_one_photograph_are_named(shapes):
     rows = ["sha256,image,class", f"{sha256(shapes / 'bar/00.png')},,disc", ",bar/00.png,square"]
-    with pytest.raises(InputError, match="lines 2 and 3 are about the same image, bar/00.png"):
+    with pytest.raises(InputError, match="lines 2 and 3 refer to the same image, bar/00.png"):
         collected(shapes, table(shapes, *rows))
 
 
-def test_a_class_called_exclude_is_refused(shapes):
+def test_a_class_named_exclude_is_rejected(shapes):
     (shapes / "disc").rename(shapes / "exclude")
     with pytest.raises(InputError, match="is also a class of the photographs: rename its folder"):
         collected(shapes, table(shapes, "image,class", "bar/00.png,exclude"))
 
 
-def test_a_class_that_loses_all_images_and_a_missing_table_are_named(shapes):
+def test_a_class_without_remaining_images_and_a_missing_table_are_named(shapes):
     rows = [f"bar/0{number}.png,exclude" for number in range(4)]
     with pytest.raises(
         InputError, match=r"'bar' has no readable image: .*, or change its rows in .*labels\.csv"
@@ -137,7 +137,7 @@ def test_a_class_that_loses_all_images_and_a_missing_table_are_named(shapes):
         labels.read(shapes / "none.csv")
 
 
-def test_images_of_other_content_are_not_labelled_in_a_flat_folder(flat):
+def test_a_path_with_another_sha256_matches_no_image_in_a_flat_folder(flat):
     decided = table(
         flat,
         "sha256,image,class",
@@ -147,7 +147,7 @@ def test_images_of_other_content_are_not_labelled_in_a_flat_folder(flat):
         collected(flat, decided)
 
 
-def test_a_folder_without_a_table_is_read_as_before(shapes):
+def test_without_a_table_no_image_has_a_group(shapes):
     raw = shapes.with_name("raw.tar")
     collect(open_folder(shapes), raw, False)
     assert set(read_index(raw)["group"]) == {""}

@@ -22,13 +22,13 @@ def labels(*folders: str) -> set[tuple[str, str]]:
     return {(row.split, row.class_name) for row in arrange(tree(*folders))}
 
 
-def sentence(*paths: str) -> str:
+def error_message(*paths: str) -> str:
     with pytest.raises(InputError) as error:
         arrange(paths, "tree")
     return str(error.value)
 
 
-def test_wrappers_do_not_count_and_splits_come_before_classes():
+def test_wrapper_folders_are_ignored_and_splits_come_before_classes():
     rows = arrange(["x/data/train/B/2.jpg", "x/data/Testing/A/1.webp", "x/data/train/A/1.PNG"])
     assert rows == [
         Placed("x/data/Testing/A/1.webp", "test/A/1.webp", "A", "test"),
@@ -59,7 +59,7 @@ def test_splits_are_recognised_in_many_spellings(train, val, test):
     assert labels(*folders) == {(split, name) for split in ("train", "val", "test") for name in "AB"}
 
 
-def test_a_split_alone_is_one_and_a_wrapper_named_as_one_is_none():
+def test_a_single_split_is_recognised_and_a_wrapper_named_like_a_split_is_ignored():
     assert labels("train/A", "train/B") == {("train", "A"), ("train", "B")}
     folders = [f"test_data/{split}/{name}" for split in ("train", "test") for name in "AB"]
     assert labels(*folders) == {(split, name) for split in ("train", "test") for name in "AB"}
@@ -70,11 +70,11 @@ def test_other_words_are_not_splits(name):
     assert parse_split(name) is None
 
 
-def test_train_and_validation_in_one_folder_is_to_be_divided():
+def test_a_folder_of_train_and_validation_counts_as_train():
     assert split_of("trainval") == split_of("train_val") == "train"
 
 
-def test_what_lies_deeper_than_the_class_belongs_to_it():
+def test_folders_in_a_class_folder_belong_to_the_class():
     rows = arrange(tree("Audi/front", "Audi/rear", "BMW/front"))
     assert [row.name for row in rows][:3] == ["Audi/front/1.jpg", "Audi/front/2.jpg", "Audi/rear/1.jpg"]
     assert {row.class_name for row in rows} == {"Audi", "BMW"}
@@ -87,7 +87,7 @@ def test_what_lies_deeper_than_the_class_belongs_to_it():
     }
 
 
-def test_a_folder_is_a_split_only_if_it_holds_class_folders():
+def test_a_folder_is_a_split_only_if_it_contains_class_folders():
     assert labels("bus", "car", "train") == {("", "bus"), ("", "car"), ("", "train")}
     assert labels("control", "test") == {("", "control"), ("", "test")}
     assert labels("airport/in", "train_station/in") == {("", "airport"), ("", "train_station")}
@@ -95,12 +95,12 @@ def test_a_folder_is_a_split_only_if_it_holds_class_folders():
     assert labels("train/bus", "train/train", "test/bus", "test/train") == both
 
 
-def test_splits_inside_classes_are_splits():
+def test_splits_inside_class_folders_are_recognised():
     folders = [f"{name}/{split}" for name in "AB" for split in ("train", "test")]
     assert labels(*folders) == {(split, name) for split in ("train", "test") for name in "AB"}
 
 
-def test_photographs_beside_splits_that_lie_in_no_class_folder_are_not_trained_on():
+def test_photographs_outside_class_folders_are_skipped_if_there_are_splits():
     others = tree("seg_pred/seg_pred", "test-multiple", "val/images", "to predict")
     rows, left_out = layout.arrange([*others, *tree("train/A", "train/B", "test/A", "test/B")], "tree")
     assert len(rows) == 8 and len(left_out) == len(others)
@@ -123,10 +123,10 @@ def test_photographs_beside_splits_that_lie_in_no_class_folder_are_not_trained_o
     ],
 )
 def test_folders_with_ambiguous_names_are_named(folders, named):
-    assert named in sentence(*tree(*folders))
+    assert named in error_message(*tree(*folders))
 
 
-def test_what_is_left_out_is_counted_by_reason():
+def test_skipped_files_are_counted_by_reason():
     others = [
         "seg_pred/1.jpg",
         "seg_pred/2.jpg",
@@ -144,7 +144,7 @@ def test_what_is_left_out_is_counted_by_reason():
     rows, left_out = layout.arrange([*others, *folders], "tree")
     assert len(rows) == 8
     assert summary(left_out) == (
-        "3 in no class folder (as seg_pred/1.jpg), 2 hidden, 2 system, 1 .txt, 1 without a suffix"
+        "3 outside class folders (such as seg_pred/1.jpg), 2 hidden, 2 system, 1 .txt, 1 without a suffix"
     )
 
 
@@ -152,11 +152,11 @@ def test_without_splits_the_name_is_class_and_file():
     assert [row.name for row in arrange(["data/B/1.jpg", "data/A/1.jpg"], "tree")] == ["A/1.jpg", "B/1.jpg"]
 
 
-def test_a_leading_dot_is_no_hidden_folder():
+def test_a_leading_dot_and_slash_is_not_a_hidden_folder():
     assert arrange(["./A/1.jpg", "./B/1.jpg"], "tree")[0] == Placed("./A/1.jpg", "A/1.jpg", "A", "")
 
 
-def test_order_of_paths_does_not_matter():
+def test_the_order_of_paths_does_not_matter():
     paths = [
         f"{split}/{name}/{number}.jpg" for split in ("train", "test") for name in "BA" for number in range(9)
     ]
@@ -166,7 +166,7 @@ def test_order_of_paths_does_not_matter():
     assert [row.name for row in rows] == sorted(row.name for row in rows)
 
 
-def test_files_that_are_no_photographs_are_left_out():
+def test_files_that_are_not_photographs_are_skipped():
     junk = [
         "A/.1.jpg",
         ".cache/A/1.jpg",
@@ -211,8 +211,8 @@ def test_a_class_may_be_missing_from_test():
         (["A/\udcff.jpg", "B/1.jpg"], ["\\udcff.jpg", "UTF-8"]),
     ],
 )
-def test_each_fault_has_its_message(paths, words):
-    text = sentence(*paths)
+def test_each_invalid_tree_has_its_message(paths, words):
+    text = error_message(*paths)
     assert all(word in text for word in words), text
     assert "\n" not in text and text.endswith(".")
 
@@ -226,7 +226,7 @@ def test_classes_that_look_alike_are_named_with_the_fix(pair):
     assert lookalikes(["Audi A4", "Audi A5", "Audi", "宝马", "大众"]) == []
 
 
-def test_a_word_of_two_alphabets_is_named():
+def test_a_word_that_mixes_alphabets_is_named():
     cyrillic = "BМW"  # its second letter is Cyrillic
     [message] = lookalikes([cyrillic, "Volvo", "Лада", "Lada Лада"])
     assert ascii(cyrillic) in message and "different alphabets" in message
@@ -238,7 +238,7 @@ def test_cyrillic_and_greek_names_of_a_latin_shape_look_alike(other, latin):
     assert ascii(other) in message and "look alike" in message
 
 
-def test_folders_that_become_one_class_are_named(caplog):
+def test_folders_merged_into_one_class_are_named(caplog):
     composed, decomposed = "Citroe\u0308n", "Citro\u00ebn"
     assert {row.class_name for row in arrange(["Audi/1.jpg", "Audi /2.jpg", "B/1.jpg"])} == {"Audi", "B"}
     assert "'Audi ' and 'Audi'" in caplog.text and "rename them" in caplog.text

@@ -36,12 +36,12 @@ def test_the_official_test_set_is_kept_and_train_is_split_two_to_one_by_class(ra
     assert set(rows.loc[rows["split"] == "test", "name"]) == set(official)
 
 
-def test_a_share_becomes_test_where_there_is_none(raw_index):
+def test_a_share_becomes_the_test_set_if_the_source_has_none(raw_index):
     rows = assign(raw_index([*photographs("a", "", 30), *photographs("b", "", 30)]), SETTINGS, 1)
     assert counts(rows, "a") == {"train": 16, "val": 8, "test": 6}
 
 
-def test_without_a_val_share_all_but_the_test_images_train(raw_index):
+def test_without_a_val_share_all_other_images_are_for_training(raw_index):
     settings = SETTINGS.model_copy(update={"val": None})
     none = assign(raw_index([*photographs("a", "", 10), *photographs("b", "", 2)]), settings, 1)
     assert counts(none, "a") == {"train": 8, "test": 2} and counts(none, "b") == {"train": 1, "test": 1}
@@ -56,7 +56,7 @@ def test_an_official_val_set_is_kept(raw_index):
     assert counts(assign(raw_index(raw), SETTINGS, 1), "a") == {"train": 5, "val": 5, "test": 5}
 
 
-def test_another_class_or_order_changes_nothing_and_another_seed_does(raw_index):
+def test_the_split_of_a_class_depends_on_the_seed_but_not_on_other_classes(raw_index):
     a, b, c = (photographs(name, "", 40) for name in "abc")
     first = assign(raw_index(a + b), SETTINGS, 1).set_index("name")["split"]
     more = assign(raw_index(a + b + c), SETTINGS, 1).set_index("name")["split"]
@@ -64,13 +64,13 @@ def test_another_class_or_order_changes_nothing_and_another_seed_does(raw_index)
     assert not assign(raw_index(a + b), SETTINGS, 2).set_index("name")["split"].equals(first)
 
 
-def test_equal_photographs_of_a_class_stay_together(raw_index):
+def test_duplicates_in_one_class_are_kept_in_one_split(raw_index):
     raw = raw_index([("a", "", f"{number // 2}") for number in range(40)] + photographs("b", "", 9))
     rows = assign(raw, SETTINGS, 1).merge(raw[["name", "sha256"]], on="name")
     assert (rows.groupby("sha256")["split"].nunique() == 1).all()
 
 
-def test_a_picture_of_train_and_test_leaves_training_and_is_counted(raw_index, caplog):
+def test_a_duplicate_of_a_test_image_is_removed_from_training_and_counted(raw_index, caplog):
     rows = [*photographs("a", "train", 6), *photographs("b", "train", 6), ("a", "test", "atrain2")]
     kept, table = assign_all(raw_index(rows), SETTINGS, 1)
     assert len(kept) == 12 and "train/a/002.jpg" not in set(kept["name"])
@@ -82,16 +82,17 @@ def test_a_picture_of_train_and_test_leaves_training_and_is_counted(raw_index, c
         assign(raw_index(rows), STRICT, 1)
 
 
-def test_a_class_that_loses_its_last_training_picture_so_is_named_with_the_reason(raw_index):
+def test_a_class_whose_training_images_are_all_duplicates_is_named_with_the_reason(raw_index):
     rows = [*photographs("a", "train", 6), ("b", "train", "same"), ("b", "test", "same")]
     rows += photographs("b", "val", 2) + photographs("a", "val", 2)
     with pytest.raises(
-        InputError, match=r"'b' has no image in train, since 1 .* two splits \(for example train/b/006"
+        InputError,
+        match=r"'b' has no image in train after removing 1 duplicate in two splits \(for example train/b/006",
     ):
         assign(raw_index(rows), SETTINGS, 1)
 
 
-def test_a_picture_under_two_classes_is_trained_on_under_neither(raw_index, caplog):
+def test_duplicates_in_two_classes_are_removed_from_training(raw_index, caplog):
     rows = [*photographs("a", "", 9), *photographs("b", "", 9), ("a", "", "same"), ("b", "", "same")]
     kept, table = assign_all(raw_index(rows), SETTINGS, 1)
     assert len(kept) == 18 and table["kind"].unique().tolist() == [copies.CONTRADICTING]
@@ -100,13 +101,13 @@ def test_a_picture_under_two_classes_is_trained_on_under_neither(raw_index, capl
         assign(raw_index(rows), STRICT, 1)
 
 
-def test_a_test_picture_under_another_class_stays_in_the_test_set(raw_index):
+def test_a_test_image_with_a_duplicate_in_another_class_stays_in_the_test_set(raw_index):
     rows = [*photographs("a", "train", 9), *photographs("b", "train", 9), ("a", "train", "same")]
     kept = assign(raw_index([*rows, ("b", "test", "same")]), SETTINGS, 1)
     assert len(kept) == 19 and (kept["split"] == "test").sum() == 1
 
 
-def test_near_copies_across_splits_are_listed_and_kept(raw_index):
+def test_near_duplicates_across_official_splits_are_listed_and_kept(raw_index):
     raw = raw_index([*photographs("a", "train", 9), *photographs("b", "train", 9), ("b", "test", "other")])
     raw.loc[18, "fingerprint"] = f"{int(raw.loc[2, 'fingerprint'], 16) ^ 0b1011:036x}"
     kept, table = assign_all(raw, SETTINGS, 1)
@@ -117,7 +118,7 @@ def test_near_copies_across_splits_are_listed_and_kept(raw_index):
 
 
 def burst(raw: pd.DataFrame, *places: int) -> None:
-    """Make the images at `places` of `raw` near-duplicates, each of the one before it."""
+    """Make each image at `places` of `raw` a near-duplicate of the one before it."""
     first = int(raw.loc[places[0], "fingerprint"], 16)
     for number, place in enumerate(places):
         raw.loc[place, "fingerprint"] = f"{first ^ (1 << 10 * number) - 1:036x}"
@@ -128,7 +129,7 @@ def splits_of(raw: pd.DataFrame, places: list[int], settings: Split, seed: int) 
     return set(rows[raw.loc[places, "name"]])
 
 
-def test_near_duplicates_and_what_links_them_are_in_one_split_unless_that_is_switched_off(raw_index):
+def test_chains_of_near_duplicates_are_in_one_split_unless_disabled(raw_index):
     raw, places = raw_index([*photographs("a", "", 20), *photographs("b", "", 20)]), [3, 7, 11, 15]
     burst(raw, *places)  # the first and the last differ in 30 bits
     off = SETTINGS.model_copy(update={"group_near_duplicates": False})
@@ -170,7 +171,7 @@ def test_folds_keep_groups_together_and_divide_each_class(raw_index):
     )
 
 
-def test_what_cannot_be_divided_into_folds_is_one_sentence(raw_index):
+def test_data_that_cannot_be_divided_into_folds_gives_one_message(raw_index):
     settings = SETTINGS.model_copy(update={"val": None, "folds": 5})
     few = raw_index([*photographs("a", "", 20), *photographs("b", "", 4)])
     with pytest.raises(InputError, match="'b' has 4 images .*: add images, lower split.folds"):
@@ -194,6 +195,6 @@ def test_what_cannot_be_divided_into_folds_is_one_sentence(raw_index):
         ),
     ],
 )
-def test_what_cannot_be_split_is_one_sentence(raw_index, rows, test, says):
+def test_data_that_cannot_be_split_gives_one_message(raw_index, rows, test, says):
     with pytest.raises(InputError, match=says):
         assign(raw_index(rows), SETTINGS.model_copy(update={"test": test}), 1)

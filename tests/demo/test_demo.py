@@ -56,7 +56,7 @@ def test_photographs_decode_to_the_stated_size():
         assert decoded(photo).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_colours_survive_the_jpeg_in_rgb_order(monkeypatch):
+def test_jpeg_bytes_decode_to_colours_in_rgb_order(monkeypatch):
     red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     red[..., 0] = 255
     monkeypatch.setattr("carcls.demo.photographs.draw", lambda model, rng: red)
@@ -65,20 +65,20 @@ def test_colours_survive_the_jpeg_in_rgb_order(monkeypatch):
     assert blue_green_red[2] > 240 and blue_green_red[:2].max() < 15
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
+def test_a_seed_always_gives_the_same_bytes_and_another_seed_gives_others():
     once, again, other = (pictures(TARGET[:2], seed) for seed in (3, 3, 4))
     assert once == again
     assert once.keys() == other.keys()
     assert all(once[name].data != other[name].data for name in once)
 
 
-def test_more_classes_or_pictures_change_no_other_picture():
+def test_adding_classes_or_images_does_not_change_other_images():
     few = pictures(TARGET[3:5], train=2, test=1)
     for more in (pictures(TARGET, train=2, test=1), pictures(TARGET[3:5], train=5, test=4)):
         assert few.items() < more.items()
 
 
-def test_no_picture_is_drawn_twice():
+def test_all_images_differ():
     photos = pictures(TARGET, train=3, test=3)
     assert len({photo.data for photo in photos.values()}) == len(photos)
 
@@ -90,15 +90,15 @@ def test_any_two_classes_differ_in_the_same_scene(models):
         assert len(drawn) == len(models)
 
 
-def test_draw_depends_on_nothing_but_the_model_and_the_generator():
+def test_draw_depends_only_on_the_model_and_the_generator():
     first = draw(TARGET[0], np.random.default_rng(7))
     draw(SOURCE[0], np.random.default_rng(8))
     assert first.dtype == np.uint8 and first.shape == (HEIGHT, WIDTH, 3)
     assert np.array_equal(first, draw(TARGET[0], np.random.default_rng(7)))
 
 
-def test_colour_does_not_tell_the_class():
-    def spread(by_class):  # variance between the means of classes over that within a class
+def test_colour_does_not_depend_on_the_class():
+    def spread(by_class):  # variance between the means of classes, divided by the variance within classes
         return (by_class.mean(axis=1).var(axis=0) / by_class.var(axis=1).mean(axis=0)).max()
 
     count = 16
@@ -108,4 +108,4 @@ def test_colour_does_not_tell_the_class():
             for k, m in enumerate(TARGET)
         ]
     )
-    assert spread(means) < 3 / count  # 1 / count is what independent draws give
+    assert spread(means) < 3 / count  # independent draws give 1 / count

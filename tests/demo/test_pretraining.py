@@ -8,7 +8,7 @@ from carcls.demo import pretraining
 from carcls.learning.model import build_model
 
 
-def test_a_backbone_does_not_depend_on_which_architecture_came_first(tmp_path, monkeypatch):
+def test_a_backbone_does_not_depend_on_the_order_of_architectures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     alone = pretraining.pretrain(settings, Path("."), "resnet34")
@@ -21,7 +21,7 @@ def test_a_backbone_does_not_depend_on_which_architecture_came_first(tmp_path, m
 
 
 def test_the_added_blocks_of_each_architecture_learn(tmp_path, monkeypatch):
-    """Their scale is not zero, so that they affect the prediction, and their weights change."""
+    """Their scale is not zero, so that they affect predictions, and training changes their weights."""
     monkeypatch.chdir(tmp_path)
     settings = shrunken()
     for arch, blocks in (("resnet18", 2), ("resnet34", 3)):

@@ -51,7 +51,7 @@ def test_apgd_stays_within_epsilon_and_the_range(model, correct):
 
 
 def test_checkpoints_are_those_of_the_paper():
-    # 0.22, then 0.03 less each time, never under 0.06, of 100 steps
+    # the first after 22 of 100 steps; each interval is 3 steps shorter, but has at least 6
     assert list(_checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
 
 

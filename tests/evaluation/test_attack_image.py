@@ -1,4 +1,4 @@
-"""The answers to one attacked image: to the image itself, to its file, and to the unrounded pixels."""
+"""The predictions on one attacked image: the original, the rounded and the unrounded attack."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ CLASSES = ["a", "b", "c", "d"]
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Answers a to bright images and b to dark ones; the other two classes are never likely."""
+    """A model that predicts a for bright and b for dark images. Two other classes are always unlikely."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     with torch.no_grad():
         model[2].weight.copy_(torch.tensor([[9.0] * 3, [-9.0] * 3, [0.0] * 3, [1.0] * 3]))
@@ -27,7 +27,7 @@ def answer(model: nn.Module, levels: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("kind", ["fgsm", "pgd"])
-def test_answers_are_to_the_image_to_its_file_and_to_the_unrounded_in_this_order(model, kind):
+def test_predictions_are_on_the_image_the_rounded_and_the_unrounded_attack(model, kind):
     spec = AttackSpec(kind, epsilon=4.25 / 255, steps=3, target="b")
     pixels = torch.full((1, 3, 8, 8), 130 / 255)
     found = attack_image(model, pixels, 0, "x", CLASSES, spec, CLASSES.index("b"), seed=1)
@@ -43,7 +43,7 @@ def test_answers_are_to_the_image_to_its_file_and_to_the_unrounded_in_this_order
     assert found.target == ("b", pytest.approx(before["b"], abs=1e-5), pytest.approx(after["b"], abs=1e-5))
 
 
-def test_without_a_target_the_attack_leads_away_from_the_class_and_noise_nowhere(model):
+def test_without_a_target_the_attack_moves_away_from_the_class_and_noise_is_random(model):
     pixels = torch.full((1, 3, 8, 8), 130 / 255)
     for kind in ("fgsm", "pgd"):
         found = attack_image(model, pixels, 0, "x", CLASSES, AttackSpec(kind, 0.1), None, seed=1)

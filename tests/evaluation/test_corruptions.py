@@ -10,7 +10,7 @@ from carcls.learning.model import build_model
 
 @pytest.fixture(scope="module")
 def images() -> ImageSet:
-    """Smooth images of 64 pixels, 30 of them."""
+    """30 smooth images of 64 pixels."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(60, 190, (30, 3, 6, 6)).astype(np.float32))
     pixels = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
@@ -32,11 +32,12 @@ def test_a_higher_severity_changes_an_image_more(images, name):
     assert 0 < mild < middle < strong
 
 
-def test_strengths_are_what_they_are_called(images):
+def test_corruptions_have_their_nominal_strength(images):
     original = images.read(range(30)).float()
     noise = Corrupted(images, "noise", seed=1)
     gaps = (noise.read(range(30)).float() - original) / 255
-    for severity, std in zip((1, 2), CORRUPTIONS["noise"][1], strict=False):  # more of it is clipped
+    # not severity 3, at which more of the noise is clipped
+    for severity, std in zip((1, 2), CORRUPTIONS["noise"][1], strict=False):
         assert gaps[noise.severities == severity].std() == pytest.approx(std, rel=0.05)
     bright = Corrupted(images, "brightness", seed=1)
     first = bright.severities == 1
@@ -47,7 +48,7 @@ def test_strengths_are_what_they_are_called(images):
     assert (contrast.read(range(30))[last].float() - expected).abs().max() <= 1
 
 
-def test_an_image_is_corrupted_alike_in_any_batch_and_differently_by_another_seed(images):
+def test_a_corruption_depends_on_the_seed_but_not_on_the_batch(images):
     for name in ("noise", "rotation"):
         corrupted = Corrupted(images, name, seed=1)
         together = corrupted.read(range(30))
@@ -61,14 +62,14 @@ def test_equal_images_get_different_noise():
     assert (first != fourth).any()
 
 
-def test_each_image_meets_each_corruption_once_and_each_severity_meets_all_images(images):
+def test_each_image_has_each_corruption_once_and_all_severities(images):
     severities = torch.stack([Corrupted(images, name, seed=1).severities for name in CORRUPTIONS])
     assert all((row.bincount()[1:] == 10).all() for row in severities)
     for severity in range(1, SEVERITIES + 1):
         assert (severities == severity).any(0).all()
 
 
-def test_accuracies_are_those_of_the_answers(images):
+def test_accuracies_equal_those_of_the_predictions(images):
     model = build_model("resnet18", 3, seed=1).eval()
     table = corruptions(model, images, torch.device("cpu"), 1)
     assert table[["corruption", "severity"]].apply(tuple, axis=1).to_list() == [

@@ -1,4 +1,4 @@
-"""The search for label errors finds swapped labels first."""
+"""The search for label errors ranks swapped labels first."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from carcls.evaluation.doubts import doubts
 
 @pytest.fixture
 def features(rng) -> tuple[np.ndarray, np.ndarray]:
-    """480 images of 12 classes, about as far apart as the features of a backbone."""
+    """Features of 480 images of 12 classes, about as separable as those of a backbone."""
     labels = np.repeat(np.arange(12), 40)
     return rng.normal(size=(12, 64))[labels] + rng.normal(scale=1.2, size=(480, 64)), labels
 
 
-def test_swapped_labels_come_first(features, rng):
+def test_swapped_labels_are_ranked_first(features, rng):
     values, labels = features
     swapped = rng.choice(len(labels), 24, replace=False)
     given = labels.copy()
@@ -31,7 +31,7 @@ def test_classes_smaller_than_the_number_of_folds_are_searched(features):
     assert set(doubts(values[few], labels[few], seed=1).columns) == {"place", "answer", "given", "doubt"}
 
 
-def test_a_class_of_one_image_gives_a_warning_and_no_doubts(features, caplog):
+def test_a_class_of_one_image_gives_a_warning_and_no_suspects(features, caplog):
     values, labels = features
     assert doubts(values[:41], labels[:41], seed=1).empty
     assert "a class has fewer than two images" in caplog.text

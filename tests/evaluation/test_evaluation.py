@@ -58,14 +58,14 @@ def test_scores_equal_those_computed_by_hand():
     assert result["entropy_std"] == pytest.approx(np.std(by_hand))
 
 
-def test_top5_counts_a_right_class_among_the_five_highest():
+def test_top5_counts_a_correct_class_among_the_five_highest():
     logits = torch.arange(6.0).repeat(2, 1)
     assert scores(logits, torch.tensor([0, 1]))["top5"] == 0.5
 
 
-def test_a_model_can_be_attacked_on_the_device_where_it_predicted(test_set, monkeypatch):
+def test_a_model_can_be_attacked_on_the_device_of_its_predictions(test_set, monkeypatch):
     model = build_model("resnet18", 12, seed=1)
-    # weights become new tensors, as if moved to a GPU
+    # weights become new tensors, like after a move to a GPU
     monkeypatch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
     monkeypatch.setattr(model, "to", lambda device: model._apply(torch.clone))
     predict(model, test_set, torch.device("cpu"))
@@ -73,7 +73,7 @@ def test_a_model_can_be_attacked_on_the_device_where_it_predicted(test_set, monk
     attack.attack(model, test_set, [0.0, 0.01], torch.device("cpu"))
 
 
-def test_a_certain_prediction_has_no_entropy():
+def test_a_certain_prediction_has_zero_entropy():
     assert entropy(torch.tensor([[1000.0, 0.0]])).item() == 0
 
 
@@ -216,7 +216,7 @@ def test_pick_takes_correct_predictions_at_even_quantiles_of_confidence():
     sureness = torch.tensor([3.0, 9, 1, 5, 8, 2, 7, 4, 6])
     logits = torch.stack([sureness, torch.zeros(9)], 1)
     labels = torch.tensor([0, 1, 0, 0, 0, 0, 0, 0, 0])  # the most confident prediction is wrong
-    # of 8, 7, 6, 5, 4, 3, 2, 1: the middle of each half
+    # confidences 8, 7, 6, 5, 4, 3, 2, 1: the middle of each half
     assert [sureness[place].item() for place in attack.pick(logits, labels, 2)] == [6, 2]
     assert sorted(attack.pick(logits, labels, 20)) == [0, 2, 3, 4, 5, 6, 7, 8]
     assert attack.pick(logits, torch.ones(9, dtype=torch.int64), 2) == [0, 1]

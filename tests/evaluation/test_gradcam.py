@@ -78,7 +78,7 @@ def test_equal_pictures_give_equal_bytes(model, cars):
     assert drawn[0] == drawn[1]
 
 
-def test_an_image_without_heat_is_grey_and_a_map_is_read_as_it_was(rng):
+def test_a_zero_heat_map_gives_a_grey_image_and_a_map_is_read_unchanged(rng):
     image = rng.integers(0, 256, (20, 30, 3), np.uint8)
     cold = drawing.overlay(image, np.zeros((2, 3)))
     assert (cold == cold[..., :1]).all() and np.abs(cold[..., 0] - image.mean(2)).max() <= 0.5

@@ -1,4 +1,4 @@
-"""Temperature scaling and novelty against what they are defined as."""
+"""Temperature scaling and novelty, compared with their definitions."""
 
 import torch
 
@@ -18,7 +18,7 @@ def test_the_temperature_undoes_overconfidence_and_underconfidence():
         assert abs(temperature(*drawn(6000, scale)) / scale - 1) < 0.06
 
 
-def test_a_few_right_answers_do_not_make_a_model_certain():
+def test_a_few_correct_predictions_do_not_give_full_confidence():
     labels = torch.arange(6) % 3
     logits = 5.0 * torch.nn.functional.one_hot(labels).float()
     calibrated = (logits / temperature(logits, labels)).softmax(1).max(1).values
@@ -26,7 +26,7 @@ def test_a_few_right_answers_do_not_make_a_model_certain():
     assert temperature(logits[:0], labels[:0]) == 1.0
 
 
-def test_a_cross_fitted_answer_does_not_depend_on_its_own_label():
+def test_a_cross_fitted_prediction_does_not_depend_on_its_own_label():
     logits, labels = drawn(60, 3.0)
     first = torch.arange(60) % FOLDS == 0
     changed = torch.where(first, (labels + 1) % 6, labels)

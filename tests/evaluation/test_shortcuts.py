@@ -1,4 +1,4 @@
-"""Shortcuts that are there are found, chance is not taken for one, and unusual photographs are named."""
+"""Shortcuts are found, random measures are not reported, and unusual photographs are listed."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from carcls.evaluation.shortcuts import MEASURES, measure, shortcuts, unusual
 
 
-def test_brightness_and_sharpness_are_those_of_the_pixels(rng):
+def test_brightness_and_sharpness_are_computed_from_the_pixels(rng):
     noise = rng.integers(0, 255, (64, 64, 3), np.uint8)
     assert measure(np.full((8, 8, 3), 51, np.uint8)) == (pytest.approx(0.2), 0)
     assert measure(cv2.GaussianBlur(noise, (9, 9), 0))[1] < measure(noise)[1] / 10
@@ -19,13 +19,13 @@ def photographs(rng: np.random.Generator, classes: int, each: int) -> pd.DataFra
     return table.assign(label=np.repeat(np.arange(classes), each))
 
 
-def test_chance_is_rarely_taken_for_a_shortcut(rng):
+def test_random_measures_are_rarely_reported_as_a_shortcut(rng):
     tables = [shortcuts(photographs(rng, classes, 20), 1) for classes in (2, 5) for _ in range(25)]
     assert sum((table.score > table.bound).sum() for table in tables) <= 1
     assert np.mean([table.score / table.chance for table in tables]) == pytest.approx(1, abs=0.1)
 
 
-def test_a_class_that_is_darker_is_found_whatever_the_other_measures(rng):
+def test_a_darker_class_is_found_and_other_measures_are_not_reported(rng):
     table = photographs(rng, 3, 30)
     table.loc[table.label == 2, "brightness"] /= 5
     table.loc[len(table)] = [*table.iloc[0, :4], 7]  # a class of one photograph

@@ -29,7 +29,7 @@ def test_a_class_may_be_called_na(tar):
     assert list(archive.read_index(tar)["class"]) == ["NA"] * len(IMAGES)
 
 
-def test_a_failure_leaves_the_old_archive_and_nothing_half_written(tar):
+def test_a_failed_write_keeps_the_old_archive_and_no_partial_file(tar):
     before = tar.read_bytes()
     with pytest.raises(KeyboardInterrupt), archive.create(tar, []) as writer:
         writer.add("c", b"new")
@@ -38,7 +38,7 @@ def test_a_failure_leaves_the_old_archive_and_nothing_half_written(tar):
     assert sorted(path.name for path in tar.parent.iterdir()) == ["set.csv", "set.tar"]
 
 
-def test_names_must_increase(tmp_path):
+def test_names_must_be_added_in_order(tmp_path):
     with pytest.raises(ValueError, match="increase"), archive.create(tmp_path / "set.tar", []) as writer:
         writer.add("b", b"")
         writer.add("a", b"")

@@ -113,7 +113,7 @@ def test_damage_outside_the_pixels_is_ignored():
         data_of(image, "PNG", pnginfo=info),
         data_of(image, "PNG", exif=b"no TIFF block"),
         data_of(image, "PNG", icc_profile=b"no profile"),
-        data_of(image, "PNG", pnginfo=info).replace(b"comment", b"changed"),  # whose checksum is now wrong
+        data_of(image, "PNG", pnginfo=info).replace(b"comment", b"changed"),  # invalid checksum
         data_of(image, "PNG") + b"after the end",
     ]
     for data in odd:
@@ -156,7 +156,7 @@ XMP_SPELLINGS = {
 
 
 def with_xmp(image: Image.Image, suffix: str, xmp: bytes, **options) -> bytes:
-    """`image` in the format `suffix`, with `xmp` where that format keeps it."""
+    """`image` in the format `suffix`, with `xmp` where that format stores it."""
     if suffix == "TIFF":
         return data_of(image, suffix, tiffinfo={700: xmp, **options.get("exif", {})})
     if suffix == "GIF":  # Pillow writes no XMP: an application extension and its trailer, before the end
@@ -180,13 +180,13 @@ def test_an_orientation_only_in_xmp_is_applied(suffix, spelling):
     assert np.abs(image - np.asarray(upright)).mean() < 12
 
 
-def test_a_heic_is_rotated_once():
+def test_a_heic_image_is_rotated_once():
     turned = Image.new("RGB", (32, 48), COLOUR)
     assert images.decode(with_xmp(turned, "HEIF", XMP), "x").shape == (32, 48, 3)
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_the_orientation_in_exif_wins_over_xmp(suffix):
+def test_the_orientation_in_exif_has_priority_over_xmp(suffix):
     exif = Image.Exif()
     exif[0x0112] = 1
     data = with_xmp(Image.new("RGB", (48, 32)), suffix, XMP, exif=exif)
@@ -209,7 +209,7 @@ def test_a_phone_image_of_108_megapixels_is_read():
     assert images.decode(data, "x").shape == (9_000, 12_000, 3)
 
 
-def test_heic_without_its_package_says_what_to_install(monkeypatch):
+def test_the_message_for_heic_without_its_package_says_what_to_install(monkeypatch):
     data = data_of(Image.new("RGB", (30, 20), COLOUR), "HEIF")
     monkeypatch.setattr(images, "find_spec", lambda name: None)
     assert ".heic" not in images.suffixes()
@@ -217,7 +217,7 @@ def test_heic_without_its_package_says_what_to_install(monkeypatch):
         images.decode(data, "x")
 
 
-def test_a_fingerprint_recognises_a_rescaled_and_recompressed_copy(rng):
+def test_the_perceptual_hash_recognises_a_rescaled_and_recompressed_copy(rng):
     picture = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))
     copy = data_of(picture.resize((200, 150)), "JPEG", quality=50)
     other = Image.fromarray(rng.integers(0, 255, (12, 16, 3), np.uint8)).resize((320, 240))

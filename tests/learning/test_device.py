@@ -1,4 +1,4 @@
-"""Which device and precision a name stands for on this machine."""
+"""The device and precision that a name means on this machine."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Makes this machine one with so many GPUs, with or without Apple's."""
+    """Simulate a machine with a number of CUDA GPUs, with or without an Apple GPU."""
 
     def has(gpus: int, mps: bool) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -32,7 +32,7 @@ def machine(monkeypatch):
         (1, False, "cuda", "cuda"),
     ],
 )
-def test_a_device_is_found(machine, gpus, mps, name, device):
+def test_the_device_is_resolved_from_its_name(machine, gpus, mps, name, device):
     machine(gpus, mps)
     assert resolve_device(name) == torch.device(device)
 
@@ -41,7 +41,7 @@ def test_a_device_is_found(machine, gpus, mps, name, device):
     ("name", "says"),
     [("cuda", "train.device is cuda, but this machine has 0 CUDA"), ("mps", "mps, which this machine lacks")],
 )
-def test_a_device_that_is_not_there_is_one_sentence(machine, name, says):
+def test_a_missing_device_gives_one_message(machine, name, says):
     machine(0, False)
     with pytest.raises(InputError, match=says):
         resolve_device(name)
@@ -55,13 +55,13 @@ def test_a_device_that_is_not_there_is_one_sentence(machine, name, says):
     [
         ("AVX512", True, CPU, torch.bfloat16),
         ("AVX512", False, CPU, torch.float32),
-        ("AVX2", True, CPU, torch.float32),  # as ATEN_CPU_CAPABILITY=avx2 says
+        ("AVX2", True, CPU, torch.float32),  # with ATEN_CPU_CAPABILITY=avx2
         ("AVX512", True, torch.device("mps"), torch.float32),
         ("AVX2", True, GPU, torch.bfloat16),
         ("AVX512", False, GPU, torch.float32),
     ],
 )
-def test_bfloat16_is_used_where_the_hardware_multiplies_it(monkeypatch, capability, bf16, device, precision):
+def test_bfloat16_is_used_if_the_hardware_supports_it(monkeypatch, capability, bf16, device, precision):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     emulated = {True: True, False: bf16}
@@ -73,7 +73,7 @@ def test_bfloat16_is_used_where_the_hardware_multiplies_it(monkeypatch, capabili
     assert resolve_precision("fp32", device) == torch.float32
 
 
-def test_only_bfloat16_is_cast_and_a_seed_of_its_own_leaves_the_global_one():
+def test_autocast_is_on_only_for_bfloat16_and_fork_seed_keeps_the_global_state():
     for precision in (torch.float32, torch.bfloat16):
         with autocast(CPU, precision):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == precision

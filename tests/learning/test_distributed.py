@@ -1,4 +1,4 @@
-"""Training in two real processes on the CPU, compared with one."""
+"""Training in two processes on the CPU, compared with one process."""
 
 import json
 import os
@@ -91,11 +91,12 @@ def by_two(data, tmp_path_factory) -> dict[tuple, dict]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_like_one(data, by_two, case):
+def test_two_processes_give_the_results_of_one(data, by_two, case):
     one, two, attacked = trained(data, torch.device("cpu"), *case), by_two[case], case[2]
     assert (one["processes"], two["processes"]) == (1, 2)
     for alone, together in zip(one["epochs"], two["epochs"], strict=True):
-        if attacked:  # rounding decides the sign of a gradient near zero, and so the direction of the pixel
+        # rounding can change the sign of a gradient near zero, and thus the direction of a pixel
+        if attacked:
             assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-2)
         else:
             assert together == pytest.approx(alone, rel=1e-4)
@@ -122,8 +123,8 @@ with reported(), distributed.joined(torch.device("cpu")):
 
 
 def test_only_the_message_of_the_failed_process_is_printed(tmp_path):
-    fails = PAIR.format(timeout=60, second='raise InputError("one sentence")')
-    assert launch(tmp_path, fails) == (1, "error: one sentence\n")
+    fails = PAIR.format(timeout=60, second='raise InputError("one message")')
+    assert launch(tmp_path, fails) == (1, "error: one message\n")
 
 
 def test_launch_exits_with_the_status_of_the_failed_process(tmp_path):

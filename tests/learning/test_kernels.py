@@ -75,7 +75,7 @@ def test_winograd_is_not_used_where_it_was_not_measured(
         ({"kernel_size": 1}, 32),
         ({"padding_mode": "circular"}, 32),
         ({"out_channels": 64}, 32),  # transforming the tiles would cost more than is saved
-        ({}, 7),  # transforming the kernels would
+        ({}, 7),  # transforming the kernels would cost more than is saved
         ({}, 1025),  # its tiles would take too much memory
     ],
 )
@@ -109,9 +109,9 @@ def test_the_gradients_of_a_model_are_unchanged(avx2, calls):
 
     with kernels.applied(CPU, torch.float32):
         filtered = gradients()
-    assert len(calls) == 9  # of layer2 to layer4, all but the first convolution of each
+    assert len(calls) == 9  # all convolutions of layer2 to layer4 except the first of each
     for name, gradient in gradients().items():
-        # rounding decides whether a ReLU passes a value near zero
+        # rounding can change whether a ReLU passes a value near zero
         assert (filtered[name] - gradient).norm() <= 0.02 * gradient.norm(), name
 
 
@@ -133,7 +133,7 @@ def test_fit_uses_winograd_only_in_training(fast, avx2, calls):
         precision=torch.float32,
         seed=1,
     )
-    of_training = 9 if fast else 0  # convolutions of an epoch's one batch
+    of_training = 9 if fast else 0  # convolutions per epoch, which has one batch
     for number, _ in enumerate(training.fit(model, images, images, recipe, fast_kernels=fast), 1):
         assert len(calls) == of_training * number  # none in validation
         model(torch.zeros(32, 3, size, size))  # between epochs, the model of the caller does not use winograd

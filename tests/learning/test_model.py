@@ -222,7 +222,7 @@ def test_weights_that_do_not_fit_give_one_message(tmp_path, model):
     "prefix",
     ["", "module.", "model.", "backbone.", "encoder.", "_orig_mod.", "module._orig_mod.model.backbone."],
 )
-def test_weights_are_found_under_the_keys_of_trainers(tmp_path, keys, prefix):
+def test_weights_are_found_in_the_checkpoints_of_common_trainers(tmp_path, keys, prefix):
     source = build_model("resnet18", 7, seed=3)
     content = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
     content["head.weight" if prefix else "projector.weight"] = torch.zeros(2)
@@ -234,7 +234,7 @@ def test_weights_are_found_under_the_keys_of_trainers(tmp_path, keys, prefix):
     assert torch.equal(backbone["layer4.1.conv2.weight"], source.layer4[1].conv2.weight)
 
 
-def test_a_file_of_two_backbones_is_rejected(tmp_path):
+def test_a_file_with_two_backbones_is_rejected(tmp_path):
     state = build_model("resnet18", 7, seed=3).state_dict()
     pair = {
         f"{prefix}.{name}": tensor for prefix in ("encoder_q", "encoder_k") for name, tensor in state.items()

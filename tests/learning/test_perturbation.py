@@ -1,4 +1,4 @@
-"""Moved pixels, against a model whose gradients are known."""
+"""Perturbed pixels, tested with a model whose gradients are known."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ LABELS = torch.tensor([0, 1])
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Its first logit grows with the first channel and falls with the second; the third does nothing."""
+    """A model whose first logit rises with channel 1 and falls with channel 2. Channel 3 has no effect."""
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2, bias=False))
     with torch.no_grad():
         model[2].weight.copy_(torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
@@ -30,7 +30,7 @@ def by_channel(values: list[list[float]]) -> torch.Tensor:
 AWAY = by_channel([[-1.0, 1.0, 0.0], [1.0, -1.0, 0.0]])
 
 
-def test_the_sign_leads_away_from_the_label_or_towards_a_target(model, pixels):
+def test_the_sign_points_away_from_the_label_or_towards_a_target(model, pixels):
     assert torch.equal(gradient_sign(model, pixels, LABELS), AWAY)
     assert torch.equal(gradient_sign(model, pixels, LABELS, targeted=True), -AWAY)
     sign, logits = gradient_sign_and_logits(model, pixels, LABELS)
@@ -43,7 +43,7 @@ def test_pixels_are_moved_by_epsilon_and_stay_in_range(pixels):
     assert torch.equal(perturb(pixels, AWAY, 2.0), (AWAY + 1) / 2)
 
 
-def test_the_descent_begins_at_its_start_and_steps_within_epsilon(model, pixels):
+def test_descend_begins_at_start_and_stays_within_epsilon(model, pixels):
     def moved(start: torch.Tensor, steps: int, **options: bool) -> torch.Tensor:
         return descend(model, pixels, LABELS, start, epsilon=0.25, steps=steps, step_size=0.125, **options)
 
@@ -57,7 +57,7 @@ def test_the_descent_begins_at_its_start_and_steps_within_epsilon(model, pixels)
     assert torch.equal(wide, (AWAY + 1) / 2)  # in [0, 1]
 
 
-def test_draws_are_even_and_depend_on_seed_and_purpose():
+def test_draws_are_uniform_and_depend_on_seed_and_purpose():
     values = draw((3, 1000), 1, "a")
     assert values.shape == (3, 1000) and torch.equal(values, draw((3, 1000), 1, "a"))
     assert -1 <= values.min() < -0.99 and 0.99 < values.max() < 1 and values.mean().abs() < 0.05

@@ -55,7 +55,7 @@ def _labelled(folders: dict[str, list[str]], labels: Labels, origin: str) -> Ite
         if folder == TEST and images and unlabelled == images:
             log.warning(
                 "%s: no .mat file labels %s, so its %d photographs are skipped; "
-                "split.test takes the test set from the others.",
+                "the test set is drawn from the others (see split.test).",
                 origin,
                 TEST,
                 len(images),

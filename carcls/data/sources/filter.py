@@ -11,7 +11,7 @@ SYSTEM = {  # files and folders of file servers and operating systems, in lower 
     "$recycle.bin", "recycler", "system volume information", "lost+found", "__pycache__", "_vti_cnf",
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
 }  # fmt: skip
-LOOSE = "in no class folder"
+LOOSE = "outside class folders"
 
 
 class LeftOut(NamedTuple):
@@ -66,13 +66,13 @@ def parts(path: str) -> list[str]:
 
 
 def summary(left_out: Iterable[tuple[str, str]]) -> str:
-    """The number of files by reason: `12 .heic (...), 3 hidden, 1 in no class folder (as sea.jpg)`."""
+    """The number of files by reason: `12 .heic (...), 1 outside class folders (such as sea.jpg)`."""
     by_reason: dict[str, list[str]] = {}
     for reason, path in left_out:
         by_reason.setdefault(reason, []).append(path)
     counted = []
     for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        of_note = f" (as {min(paths)})" if reason == LOOSE else ""
+        of_note = f" (such as {min(paths)})" if reason == LOOSE else ""
         if reason in HEIC_SUFFIXES:
             of_note = f" ({NEEDS_HEIC})"
         counted.append(f"{len(paths):,} {reason}{of_note}")

@@ -101,8 +101,8 @@ def _watch(child: subprocess.Popen, dataset: str, path: Path) -> None:
             size, since = now, time.monotonic()
         if time.monotonic() - since > STALL_S:
             raise InputError(
-                f"Kaggle sent nothing of {dataset} for {STALL_S:.0f} s; check the network and run again "
-                "to continue the download."
+                f"The download of {dataset} received no data for {STALL_S:.0f} s; check the network and run "
+                "again to continue it."
             )
         missing, free = _total(path) - size, shutil.disk_usage(path.parent).free
         if missing > free:

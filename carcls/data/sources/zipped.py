@@ -49,7 +49,7 @@ class ZipReader:
         self._members = dict(zip(paths, members, strict=True))
         if sum(member.file_size for member in members) > MAX_RATIO * path.stat().st_size:
             raise InputError(
-                f"{path} unpacks to over {MAX_RATIO} times its size, unlike photographs; delete it."
+                f"{path} unpacks to over {MAX_RATIO} times its size, which photographs do not; delete it."
             )
 
     def names(self) -> list[str]:
