@@ -23,6 +23,7 @@ Seconds are processor time of training, including reading the images.
 
 import argparse
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -115,6 +116,8 @@ def make(task: str, folder: Path, seed: int) -> str:
         random.Random(f"{seed} {name}").shuffle(train)
         most = chosen.get("train", len(train) if test else len(train) // 2)
         train, test = train[:most], (test or train[most:])[: chosen.get("test")]
+        if not test:
+            sys.exit(f"{task}: train={most} leaves no test image of {name}: set it below {most}.")
         if "unbalanced" in chosen and number % 2:
             train = train[: max(2, len(train) // 4)]
         for split, images in (("train", train), ("test", test)):
