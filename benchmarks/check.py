@@ -21,7 +21,7 @@ from carcls.learning.device import resolve_precision
 
 COMMITTED = Path(__file__).with_name("ratios.json")
 SIZE, IMAGES, CLASSES, ROUNDS, TRIES = 128, 192, 4, 3, 5
-LEAST = 0.9  # of the committed ratio; repeated measurements on an idle machine differ by up to 15 %
+LEAST = 0.9  # of the committed ratio; repeated measurements on an idle machine differ by up to 20 %
 
 
 def main() -> None:

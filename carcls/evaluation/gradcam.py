@@ -6,12 +6,8 @@ from torch import Tensor, nn
 from carcls.learning.loading import BATCH_SIZE
 from carcls.learning.model import normalise
 
-STRIDES = {
-    "layer4": 32,
-    "layer3": 16,
-    "layer2": 8,
-    "layer1": 4,
-}  # pixels of the image per cell, in each direction
+# pixels of the image per cell of the map, in each direction
+STRIDES = {"layer4": 32, "layer3": 16, "layer2": 8, "layer1": 4}
 CELLS = 4  # in each direction; a coarser map cannot separate parts of a car
 
 
