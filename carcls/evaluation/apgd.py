@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
+from carcls.evaluation.scores import attacked_logits
+from carcls.learning.loading import ImageSet
 from carcls.learning.model import infer
 from carcls.learning.perturbation import draw
 
@@ -31,28 +31,22 @@ def apgd(
     APGD-T runs for each of the TARGETS most probable other classes. Each attack skips the images that are
     already misclassified. The logits of an image are those of the first attack that succeeds, or of the last.
     """
-    model.eval().requires_grad_(False).to(device)
-    logits = []
-    loader = enumerate(batches(images, images.in_turn(BATCH_SIZE), device))
-    with tqdm(total=len(images), desc="APGD", unit="img", leave=False, disable=None) as bar:
-        for place, (pixels, labels) in loader:
-            pixels = pixels.float() / 255
-            with torch.no_grad():
-                answers = infer(model, pixels)
-            others = answers.scatter(1, labels[:, None], -torch.inf).argsort(
-                dim=1, descending=True, stable=True
-            )
-            for attempt in range(1 + min(TARGETS, answers.shape[1] - 1)):
-                correct = (answers.argmax(1) == labels).nonzero()[:, 0]
-                if not len(correct):
-                    break
-                start = draw(pixels.shape, seed, "apgd", attempt, place).to(device)
-                loss, targets = (targeted_dlr, others[:, attempt - 1]) if attempt else (cross_entropy, labels)
-                rows = (each[correct] for each in (pixels, labels, targets, start))
-                answers[correct] = ascend(model, loss, *rows, epsilon=epsilon, steps=steps)
-            logits.append(answers.cpu())
-            bar.update(len(labels))
-    return torch.cat(logits)
+
+    def answer(place: int, pixels: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            answers = infer(model, pixels)
+        others = answers.scatter(1, labels[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+        for attempt in range(1 + min(TARGETS, answers.shape[1] - 1)):
+            correct = (answers.argmax(1) == labels).nonzero()[:, 0]
+            if not len(correct):
+                break
+            start = draw(pixels.shape, seed, "apgd", attempt, place).to(device)
+            loss, targets = (targeted_dlr, others[:, attempt - 1]) if attempt else (cross_entropy, labels)
+            rows = (each[correct] for each in (pixels, labels, targets, start))
+            answers[correct] = ascend(model, loss, *rows, epsilon=epsilon, steps=steps)
+        return answers
+
+    return attacked_logits(model, images, device, answer, "APGD")
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from carcls.evaluation.apgd import apgd
 from carcls.evaluation.example import Example
-from carcls.evaluation.scores import scores
+from carcls.evaluation.scores import attacked_logits, scores
 from carcls.learning.loading import BATCH_SIZE, ImageSet, batches
 from carcls.learning.model import infer
 from carcls.learning.perturbation import descend, draw, gradient_sign, gradient_sign_and_logits, perturb
@@ -48,13 +47,13 @@ def noise(model: nn.Module, images: ImageSet, epsilon: float, device: torch.devi
 
     The signs are random. This is the control for FGSM, which uses the signs of the gradient.
     """
-    model.eval().to(device)
-    logits = []
-    with torch.inference_mode():
-        for place, (pixels, _) in enumerate(batches(images, images.in_turn(BATCH_SIZE), device)):
-            sign = draw(pixels.shape, seed, "noise", place).sign().to(device)
-            logits.append(infer(model, perturb(pixels.float() / 255, sign, epsilon)).cpu())
-    return torch.cat(logits)
+
+    @torch.inference_mode()
+    def answer(place: int, pixels: Tensor, labels: Tensor) -> Tensor:
+        sign = draw(pixels.shape, seed, "noise", place).sign().to(device)
+        return infer(model, perturb(pixels, sign, epsilon))
+
+    return attacked_logits(model, images, device, answer, "noise")
 
 
 def pgd(
@@ -66,29 +65,25 @@ def pgd(
     sign of the gradient, and projects each to within `epsilon` (Madry et al. 2018). The logits of an image
     are those of the strongest of `settings.restarts` runs.
     """
-    model.eval().requires_grad_(False).to(device)
-    logits = []
-    loader = enumerate(batches(images, images.in_turn(BATCH_SIZE), device))
-    with tqdm(total=len(images), desc="PGD", unit="img", leave=False, disable=None) as bar:
-        for place, (pixels, labels) in loader:
-            pixels = pixels.float() / 255
-            runs = []
-            for restart in range(settings.restarts):
-                start = draw(pixels.shape, seed, "pgd", restart, place).to(device)
-                adversarial = descend(
-                    model,
-                    pixels,
-                    labels,
-                    start,
-                    epsilon=epsilon,
-                    steps=settings.steps,
-                    step_size=settings.step_size,
-                )
-                with torch.inference_mode():
-                    runs.append(infer(model, adversarial))
-            logits.append(_strongest(torch.stack(runs), labels).cpu())
-            bar.update(len(labels))
-    return torch.cat(logits)
+
+    def answer(place: int, pixels: Tensor, labels: Tensor) -> Tensor:
+        runs = []
+        for restart in range(settings.restarts):
+            start = draw(pixels.shape, seed, "pgd", restart, place).to(device)
+            adversarial = descend(
+                model,
+                pixels,
+                labels,
+                start,
+                epsilon=epsilon,
+                steps=settings.steps,
+                step_size=settings.step_size,
+            )
+            with torch.inference_mode():
+                runs.append(infer(model, adversarial))
+        return _strongest(torch.stack(runs), labels)
+
+    return attacked_logits(model, images, device, answer, "PGD")
 
 
 def _strongest(runs: Tensor, labels: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """The predictions of a model as logits, and the scores of these predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from carcls.base import scoring
 from carcls.base.scoring import macro_f1
@@ -37,6 +38,27 @@ def predict_with_features(
     logits, features = map(torch.cat, zip(*pairs, strict=True))
     check_finite(logits, name)
     return logits, features
+
+
+def attacked_logits(
+    model: nn.Module,
+    images: ImageSet,
+    device: torch.device,
+    answer: Callable[[int, Tensor, Tensor], Tensor],
+    name: str,
+) -> Tensor:
+    """Logits (float32, (n, classes), CPU) that `answer` returns for each batch of `images`.
+
+    `answer` takes the number of the batch, its pixels (float32 in [0, 1], (n, 3, h, w)) and its labels. The
+    weights of `model` need no gradients. A bar called `name` shows the images.
+    """
+    model.eval().requires_grad_(False).to(device)
+    logits = []
+    with tqdm(total=len(images), desc=name, unit="img", leave=False, disable=None) as bar:
+        for number, (pixels, labels) in enumerate(batches(images, images.in_turn(BATCH_SIZE), device)):
+            logits.append(answer(number, pixels.float() / 255, labels).cpu())
+            bar.update(len(labels))
+    return torch.cat(logits)
 
 
 def check_finite(logits: Tensor, name: object = "The model") -> None:
