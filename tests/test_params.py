@@ -36,7 +36,7 @@ def test_presets_have_the_keys_of_params():
         ("arch: resnet34", "arch: vgg16", "model.arch is 'vgg16'"),
         ("  config: pretrained", "  config: nope", "model.config is 'nope', which is not in configs"),
         ("source: demo", "source: folder", "data.folder"),
-        ("val: 0.3333", "val: 1.5", "split.val is 1.5; it must be less than 1"),
+        ("val: 0.5", "val: 1.5", "split.val is 1.5; it must be less than 1"),
         ("device: auto", "device: gpu", "train.device is 'gpu'"),
         ("frozen_layers: 6", "frozen_layers: 9", "configs.freeze6.frozen_layers is 9"),
         ("epsilon: 0.01", "epsilon: .nan", "fgsm.epsilon is nan"),
