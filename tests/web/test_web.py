@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -353,10 +354,13 @@ def test_server_loads_no_address(server, way):
 
 
 def test_server_loads_no_image_from_an_address(server):
-    file = {"path": "https://example.org/x.png", "meta": {"_type": "gradio.FileData"}}
-    started = time.monotonic()
-    assert ask(server, "_predict", [STUDY_MODEL, file, False, False]).is_error
-    assert time.monotonic() - started < 5
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        assert ask(server, "_predict", [STUDY_MODEL, file, False, False]).is_error
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has connected
+            listener.accept()
 
 
 def test_unknown_host_name_is_rejected(server):
@@ -531,21 +535,16 @@ def test_progress_is_shown_to_all_visitors_and_after_a_reload(page, server, brow
     page.get_by_role("link", name="watched").wait_for()
 
 
-def test_stop_keeps_the_last_epoch_within_seconds(page, project):
+def test_stop_keeps_the_last_epoch(page, project):
     fill_form(page, 400, "stopped")
     page.get_by_role("button", name="Train").click()
     page.get_by_text(re.compile(r"results/stopped: epoch [2-9] of 400")).wait_for()
     assert page.get_by_role("button", name="Train").is_disabled()
-    started = time.monotonic()
     page.get_by_role("button", name="Stop").click()
-    model = project / "results/stopped/model.safetensors"
-    while not model.exists():
-        assert time.monotonic() - started < 6
-        time.sleep(0.05)
     page.get_by_text("Stopped: results/stopped/model.safetensors has epoch").wait_for()
     history = pd.read_csv(project / "results/stopped/history.csv")
     _, info = load_model(project / "results/stopped/model.safetensors")
-    assert info.epoch == len(history)
+    assert info.epoch == len(history) < 400
 
 
 def load_picture(page, path: Path) -> None:
