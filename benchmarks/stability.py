@@ -2,7 +2,7 @@
 
     python -m benchmarks.stability FOLDER --seeds 1 2 3
 
-Each seed draws its own photographs, split and copies. All seeds share the backbones, as in
+Each seed has its own split and copies. All seeds share the photographs and the backbones, as in
 `dvc exp run -S seed=2`. With the same FOLDER and params, a second run measures only missing seeds. To
 limit an x86 processor to AVX2, precede the command with
 

@@ -40,6 +40,7 @@ class Section(BaseModel):
 
 
 class Demo(Section):
+    seed: Natural
     train_per_class: Annotated[int, Field(ge=2)]
     test_per_class: Natural
 

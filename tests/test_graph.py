@@ -19,7 +19,7 @@ FROM_SPLIT = {"split"} | FROM_AUGMENT
 FROM_DOWNLOAD = {"download"} | FROM_SPLIT
 
 INVALIDATES = {  # for a key, the longest matching prefix counts
-    "seed": FROM_DOWNLOAD,
+    "seed": FROM_SPLIT,
     "data.source": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.folder": {"watch_photographs"} | FROM_DOWNLOAD,
     "data.labels": {"watch_photographs"} | FROM_DOWNLOAD,

@@ -70,6 +70,7 @@ def _pretraining(params: Params, epochs: int) -> Recipe:
         device=device,
         precision=resolve_precision(params.train.precision, device),
         seed=settings.seed,
+        flip=True,  # drawn cars face either way; flips make the backbones better at no cost (docs/log.md)
     )
 
 

@@ -41,7 +41,7 @@ def open_source(params: Params, downloads: Path, decided: Labels | None) -> Sour
     data = params.data
     match data.source:
         case "demo":
-            return demo.source(params.seed, data.demo.train_per_class, data.demo.test_per_class)
+            return demo.source(data.demo.seed, data.demo.train_per_class, data.demo.test_per_class)
         case "folder" if decided:
             return open_labelled(Path(str(data.folder)), decided)
         case "folder":

@@ -195,7 +195,7 @@ def test_all_rows_of_a_table_have_the_same_number_of_columns(report_of, request)
 
 
 def test_learning_rates_of_backbone_and_classifier_are_shown(page):
-    assert "learning rate 0.0003 (0.0015 for the classifier), weight decay 0.01" in page
+    assert "learning rate 0.0001 (0.002 for the classifier), weight decay 0.01" in page
 
 
 def test_report_shows_all_scores_with_their_exact_values(page, small):
