@@ -64,8 +64,8 @@ def test_the_smallest_and_the_largest_images_are_allowed(tmp_path, size):
 
 def test_the_message_for_a_number_that_yaml_reads_as_text_has_the_fix(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "params.yaml").read_text().replace("lr: 0.0008", "lr: 8e-4"))
-    with pytest.raises(InputError, match=r"write 0\.0008\.$"):
+    path.write_text((ROOT / "params.yaml").read_text().replace("lr: 0.001", "lr: 1e-3"))
+    with pytest.raises(InputError, match=r"write 0\.001\.$"):
         params.load(path)
 
 
