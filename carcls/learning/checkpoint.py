@@ -36,8 +36,8 @@ class Checkpoint:
         with replacing(self.path) as [temporary], temporary.open("wb") as file:
             try:
                 torch.save(content, file)
-            except RuntimeError as error:  # PyTorch's writer hides the OSError in the context
-                if isinstance(error.__context__, OSError):
+            except RuntimeError as error:  # PyTorch's writer hides the cause in the context
+                if isinstance(error.__context__, OSError | KeyboardInterrupt):
                     raise error.__context__ from None
                 raise
 

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import shutil
 from dataclasses import replace
@@ -348,6 +349,23 @@ def counted(function, calls):
         return function(*arguments)
 
     return call
+
+
+def test_an_interruption_while_a_checkpoint_is_written_stays_one(tmp_path, monkeypatch):
+    checkpoint = Checkpoint("a", "f", tmp_path)
+    checkpoint.save({"epoch": 1})
+
+    class Interrupted(io.BytesIO):
+        def write(self, data) -> int:
+            if b"tensor" in bytes(data):
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_: Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save({"tensor": torch.zeros(9)})
+    assert checkpoint.load() == {"epoch": 1} and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_checkpoint_with_another_key_or_a_damaged_one_is_ignored(tmp_path):
