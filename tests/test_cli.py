@@ -70,11 +70,11 @@ def test_a_folder_gets_the_predictions_of_the_evaluate_stage(model, pictures, te
     places = [0, 3, 1, 2]
     expected = predict(load_model(model)[0], test_set, CPU)[places].softmax(1)
     for answer, probabilities in zip(answers, expected, strict=True):
-        for told in answer["top"]:
-            place = test_set.classes.index(told["class"])
-            assert told["probability"] == pytest.approx(probabilities[place].item(), abs=1e-6)
-        told = [row["probability"] for row in answer["top"]]
-        assert len(told) == 12 and told == sorted(told, reverse=True)
+        for row in answer["top"]:
+            place = test_set.classes.index(row["class"])
+            assert row["probability"] == pytest.approx(probabilities[place].item(), abs=1e-6)
+        shown = [row["probability"] for row in answer["top"]]
+        assert len(shown) == 12 and shown == sorted(shown, reverse=True)
 
 
 def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
@@ -88,8 +88,8 @@ def test_any_file_name_is_printed_under_any_locale(model, pictures, tmp_path):
     assert [heading.rpartition("/")[2] for heading in headings] == [
         r"caf\udce9.jpg", r"new\nline.jpg", r"\u8f7f\u8f66.jpg"
     ]  # fmt: skip
-    told = subprocess.run([*command, "--json"], cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert [answer["image"].rpartition("/")[2] for answer in json.loads(told.stdout)] == names
+    output = subprocess.run([*command, "--json"], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert [answer["image"].rpartition("/")[2] for answer in json.loads(output.stdout)] == names
 
 
 def test_a_csv_has_the_top_classes_of_every_image(model, pictures, capsys, monkeypatch):
@@ -242,7 +242,7 @@ def test_links_in_a_folder_are_followed_and_unreadable_files_are_named(model, pi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["predict", "none.safetensors", "a.jpg"], "none.safetensors is missing"),
         (["predict", "{pictures}/notes.txt", "a.jpg"], "notes.txt is not a model that this project trained"),
@@ -278,12 +278,12 @@ def test_links_in_a_folder_are_followed_and_unreadable_files_are_named(model, pi
         ),
     ],
 )
-def test_bad_arguments_give_one_message(model, pictures, tmp_path, monkeypatch, arguments, says):
+def test_bad_arguments_give_one_message(model, pictures, tmp_path, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         cli.main([argument.format(model=model, pictures=pictures) for argument in arguments])
     message = ended.value.code  # which Python prints, and exits with status 1
-    assert message.startswith("error: ") and says in message
+    assert message.startswith("error: ") and expected in message
     assert len(message.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
@@ -299,9 +299,13 @@ def test_onnx_runtime_gives_the_same_logits(model, tmp_path, test_set, capsys):
     cli.main(["export", str(model), str(path)])
     assert capsys.readouterr().out.splitlines()[-1] == str(path) and list(tmp_path.iterdir()) == [path]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
-    assert told["classes"] == test_set.classes and told["image_size"] == 32
-    assert told["input"]["normalisation"] == "in the graph" and "mean" not in told and "std" not in told
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
+    assert metadata["classes"] == test_set.classes and metadata["image_size"] == 32
+    assert (
+        metadata["input"]["normalisation"] == "in the graph"
+        and "mean" not in metadata
+        and "std" not in metadata
+    )
     pixels = test_set.read(range(len(test_set)))
     expected = predict(load_model(model)[0], test_set, CPU).numpy()
     for count in (1, len(test_set)):
@@ -318,9 +322,9 @@ def test_an_exported_model_normalises_and_mirrors_as_predict_does(model, tmp_pat
     save_model(tmp_path / "mirrored.safetensors", network, info)
     cli.main(["export", str(tmp_path / "mirrored.safetensors"), str(tmp_path / "model.onnx")])
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    told = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
-    assert told["input"]["normalised_by"] == {"mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
-    assert told["tta"] == "flip, in the graph" and told["val_f1"] is None
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map["carcls"])
+    assert metadata["input"]["normalised_by"] == {"mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
+    assert metadata["tta"] == "flip, in the graph" and metadata["val_f1"] is None
     images = test_set.read(range(len(test_set))).float().numpy() / 255
     [logits] = session.run(["logits"], {"images": np.ascontiguousarray(images)})
     expected = predict(load_model(tmp_path / "mirrored.safetensors")[0], test_set, CPU).numpy()
@@ -349,19 +353,19 @@ def test_predictions_are_printed_if_heat_maps_cannot_be_written(model, pictures,
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    ("output", "says"),
+    ("output", "expected"),
     [
         ("> /dev/full", "standard output: No space is left"),
         (">&-", "Standard output is closed"),
     ],
 )
-def test_an_unwritable_standard_output_is_named(model, pictures, output, says, unbuffered):
+def test_an_unwritable_standard_output_is_named(model, pictures, output, expected, unbuffered):
     command = f"{sys.executable} -m carcls.cli predict {model} {pictures}/a.jpg {output}"
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     result = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith(f"error: {says}")
+    assert line.startswith(f"error: {expected}")
 
 
 @pytest.mark.parametrize("command", ["predict", "attack"])

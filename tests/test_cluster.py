@@ -99,7 +99,7 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
         "two": ["slurmd", "-D", "-N", "two"],
     }
 
-    def says(expected: str, *command: str) -> Callable[[], bool]:
+    def prints(expected: str, *command: str) -> Callable[[], bool]:
         return lambda: run(folder, *command, **environment).stdout.strip() == expected
 
     with ExitStack() as stack:
@@ -110,10 +110,10 @@ def slurm(tmp_path) -> Iterator[dict[str, str]]:
             stack.callback(process.terminate)
             if name == "munged":
                 wait_until((folder / "munge.socket").exists, "munged", 60)
-        wait_until(says("2", "sinfo", "--noheader", "--states=idle", "--format=%D"), "two nodes", 60)
+        wait_until(prints("2", "sinfo", "--noheader", "--states=idle", "--format=%D"), "two nodes", 60)
         yield environment
         run(folder, "scancel", "--user=root", **environment)
-        wait_until(says("", "squeue", "--noheader"), "the end of every job", 60)
+        wait_until(prints("", "squeue", "--noheader"), "the end of every job", 60)
 
 
 def dvc_catches(number: int, parent: int) -> bool:

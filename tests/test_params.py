@@ -24,7 +24,7 @@ def test_presets_have_the_keys_of_params():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "expected"),
     [
         ("image_size: 64", "image_size: 0", "data.image_size is 0"),
         ("image_size: 64", "image_size: 31", "data.image_size is 31"),
@@ -44,14 +44,14 @@ def test_presets_have_the_keys_of_params():
         ("seed: 1 ", "seed: [ #", "not valid YAML"),
     ],
 )
-def test_an_invalid_value_gives_one_message_that_names_its_key(tmp_path, old, new, says):
+def test_an_invalid_value_gives_one_message_that_names_its_key(tmp_path, old, new, expected):
     text = (ROOT / "params.yaml").read_text()
     assert old in text
     path = tmp_path / "params.yaml"
     path.write_text(text.replace(old, new))
     with pytest.raises(InputError, match=".") as error:
         params.load(path)
-    assert says in str(error.value)
+    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 

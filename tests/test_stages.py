@@ -118,7 +118,7 @@ def install_elsewhere(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "expected"),
     [
         (truncate, r"b/1\.png: .*(damaged|not an image).*data\.skip_unreadable"),
         (remove_folder, r"photos"),
@@ -126,7 +126,7 @@ def install_elsewhere(folder: Path) -> None:
         (install_elsewhere, r"carcls is imported from .*, not from "),
     ],
 )
-def test_bad_input_gives_one_message_and_no_output(tmp_path, damage, says):
+def test_bad_input_gives_one_message_and_no_output(tmp_path, damage, expected):
     copy_project(tmp_path, {("data", "source"): "folder", ("data", "folder"): "photos"})
     for number in range(6):
         picture(tmp_path / f"photos/{'ab'[number % 2]}/{number}.png", 30 * number)
@@ -134,7 +134,7 @@ def test_bad_input_gives_one_message_and_no_output(tmp_path, damage, says):
     environment = {"PYTHONPATH": str(ROOT)} if damage is install_elsewhere else {}
     result = run(tmp_path, sys.executable, "-m", "stages.download", **environment)
     assert result.returncode == 1
-    assert re.fullmatch(rf"error: .*{says}.*\n", result.stderr), result.stderr
+    assert re.fullmatch(rf"error: .*{expected}.*\n", result.stderr), result.stderr
     assert not list((tmp_path / "data").glob("*raw*"))
 
 
@@ -338,11 +338,11 @@ def test_a_killed_repeat_resumes_and_the_model_is_that_of_the_first_repeat(study
     whole = [path.read_bytes() for path in outs]
     model, metrics, history = outs
     assert whole[0] == (study / model.relative_to(copy)).read_bytes()
-    told, one = (json.loads((folder / metrics.relative_to(copy)).read_text()) for folder in (copy, study))
-    assert told.items() >= one.items() and told["val_f1_repeats"][0] == one["val_f1"]
+    three, one = (json.loads((folder / metrics.relative_to(copy)).read_text()) for folder in (copy, study))
+    assert three.items() >= one.items() and three["val_f1_repeats"][0] == one["val_f1"]
     rows = pd.read_csv(history)
     assert rows["repeat"].to_list() == [1, 1, 2, 2, 3, 3]
-    assert rows.groupby("repeat").val_f1.max().to_list() == told["val_f1_repeats"]
+    assert rows.groupby("repeat").val_f1.max().to_list() == three["val_f1_repeats"]
     assert len(set(rows.train_loss)) == 6
 
     for path in outs:

@@ -192,9 +192,9 @@ def test_the_error_in_a_kaggle_json_is_named(server, tmp_path, monkeypatch, capl
     server.status = 401
     with pytest.raises(InputError) as error:
         signed_in_by(server, tmp_path, monkeypatch, {}, {"kaggle.json": content})
-    for told in (str(error.value), caplog.text):
-        assert f"{tmp_path}/.kaggle/kaggle.json {words}" in told
-        assert SECRET not in told
+    for text in (str(error.value), caplog.text):
+        assert f"{tmp_path}/.kaggle/kaggle.json {words}" in text
+        assert SECRET not in text
 
 
 def test_a_token_file_that_is_not_text_is_named(server, tmp_path, monkeypatch):
@@ -218,14 +218,14 @@ def test_a_credential_with_a_line_break_in_it_is_not_shown(server, tmp_path, mon
 def test_no_secret_is_printed_when_the_network_fails(server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:not-a-port")
     text = error_message(open_kaggle, "a/b", tmp_path)
-    told = text + capfd.readouterr().err
-    assert "127.0.0.1" in told and SECRET not in told
+    output = text + capfd.readouterr().err
+    assert "127.0.0.1" in output and SECRET not in output
 
 
 def test_secrets_are_removed_from_messages():
     secrets = {"KAGGLE_API_TOKEN": "t\\1", "KAGGLE_USERNAME": "user", "KAGGLE_KEY": SECRET}
-    told = f"header value: 'Bearer x9\\n', {'t' + chr(92) + '1'!r}, {SECRET}, {BASIC.split()[1]}"
-    assert redacted(told, secrets) == "header value: 'Bearer ***', '***', ***, ***"
+    message = f"header value: 'Bearer x9\\n', {'t' + chr(92) + '1'!r}, {SECRET}, {BASIC.split()[1]}"
+    assert redacted(message, secrets) == "header value: 'Bearer ***', '***', ***, ***"
 
 
 def test_a_missing_network_has_its_message(server, tmp_path, monkeypatch):
@@ -285,8 +285,8 @@ def test_a_killed_download_leaves_no_process_and_is_resumed(server, tmp_path, en
         os.killpg(stage.pid, end)
     else:
         stage.send_signal(end)
-    _, told = stage.communicate()
-    assert told.count(b"Traceback") == (end == signal.SIGINT)  # only that of the parent
+    _, errors = stage.communicate()
+    assert errors.count(b"Traceback") == (end == signal.SIGINT)  # only that of the parent
     assert 0 < part.stat().st_size < len(server.archives["a/b"])
     assert server.hung_up.wait(10)  # the client ended with its parent
     assert list(open_kaggle("a/b", tmp_path).photographs) == expected()

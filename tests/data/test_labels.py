@@ -97,7 +97,7 @@ def test_a_table_of_all_images_replaces_the_classes_of_the_folders(shapes):
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "expected"),
     [
         (["image,class", "bar/00.png,Bar"], r"line 2: 'Bar' is not a class .* \(did you mean 'bar'\?\)"),
         (["image,class", "a.png,bar", "a.png,disc"], "lines 2 and 3 refer to the same image, a.png"),
@@ -110,8 +110,8 @@ def test_a_table_of_all_images_replaces_the_classes_of_the_folders(shapes):
         ([""], r"columns \(none\)"),
     ],
 )
-def test_an_invalid_table_gives_one_message(shapes, rows, says):
-    with pytest.raises(InputError, match=rf"labels\.csv.*{says}"):
+def test_an_invalid_table_gives_one_message(shapes, rows, expected):
+    with pytest.raises(InputError, match=rf"labels\.csv.*{expected}"):
         collected(shapes, table(shapes, *rows))
 
 

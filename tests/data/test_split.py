@@ -182,7 +182,7 @@ def test_data_that_cannot_be_divided_into_folds_gives_one_message(raw_index):
 
 
 @pytest.mark.parametrize(
-    ("rows", "test", "says"),
+    ("rows", "test", "expected"),
     [
         (photographs("a", "", 9), 0.2, "All images have the class 'a'"),
         (photographs("a", "", 9) + photographs("b", "", 1), 0.2, "'b' has too few"),
@@ -195,6 +195,6 @@ def test_data_that_cannot_be_divided_into_folds_gives_one_message(raw_index):
         ),
     ],
 )
-def test_data_that_cannot_be_split_gives_one_message(raw_index, rows, test, says):
-    with pytest.raises(InputError, match=says):
+def test_data_that_cannot_be_split_gives_one_message(raw_index, rows, test, expected):
+    with pytest.raises(InputError, match=expected):
         assign(raw_index(rows), SETTINGS.model_copy(update={"test": test}), 1)

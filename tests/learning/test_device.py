@@ -38,12 +38,12 @@ def test_the_device_is_resolved_from_its_name(machine, gpus, mps, name, device):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [("cuda", "train.device is cuda, but this machine has 0 CUDA"), ("mps", "mps, which this machine lacks")],
 )
-def test_a_missing_device_gives_one_message(machine, name, says):
+def test_a_missing_device_gives_one_message(machine, name, expected):
     machine(0, False)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=expected):
         resolve_device(name)
     machine(2, False)
     with pytest.raises(InputError, match="cuda:2, but this machine has 2 CUDA devices"):

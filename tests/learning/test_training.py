@@ -201,14 +201,14 @@ def test_adversarial_training_is_more_robust_than_plain_training(sets):
     train, _ = sets
     settings = Attack(steps=5, step_size=0.008, restarts=1, apgd_steps=0)
 
-    def held(**changes) -> float:
+    def robust_accuracy(**changes) -> float:
         model, _ = fit((train, train), epochs=6, **changes)
         logits = attack.pgd(model, train, ATTACKED.epsilon, settings, ON, seed=1)
         return scores(logits, train.labels)["accuracy"]
 
-    plain = held()
-    assert held(adversarial=ATTACKED) > 2 * plain
-    assert held(adversarial=Adversarial(epsilon=ATTACKED.epsilon, steps=3)) > 2 * plain
+    plain = robust_accuracy()
+    assert robust_accuracy(adversarial=ATTACKED) > 2 * plain
+    assert robust_accuracy(adversarial=Adversarial(epsilon=ATTACKED.epsilon, steps=3)) > 2 * plain
 
 
 # The last bits of a convolution depend on the processor and the number of threads, and training amplifies
@@ -484,9 +484,9 @@ def test_a_repeat_uses_another_seed_on_the_same_images(data, config):
 def test_a_single_training_has_no_standard_deviation():
     histories = [[training.Epoch(1, 0.1, 1, 0.5, 1, 0, f1)] for f1 in (0.5, 0.6, 0.7)]
     assert variant.spread(histories[:1]) == {}
-    told = variant.spread(histories)
-    assert told.pop("val_f1_repeats") == [0.5, 0.6, 0.7]
-    assert told == pytest.approx({"val_f1_mean": 0.6, "val_f1_std": 0.1})
+    spread = variant.spread(histories)
+    assert spread.pop("val_f1_repeats") == [0.5, 0.6, 0.7]
+    assert spread == pytest.approx({"val_f1_mean": 0.6, "val_f1_std": 0.1})
     assert [row["repeat"] for row in variant.history_rows(histories)] == [1, 2, 3]
 
 
