@@ -336,9 +336,9 @@ def _all_variants(params: Params, run: Run, variants: list[str], study: bool) ->
 
 
 def _robustness(params: Params, run: Run, variants: list[str]) -> list[dict]:
-    """For each variant, its rows of plots/fgsm/variants.csv by the title of the attack, or "clean"."""
+    """For each variant, its rows of plots/fgsm/variants.csv by the title of the attack, or "Clean"."""
     table = run.csv("plots/fgsm/variants.csv")
-    inputs = {"clean": ("fgsm", 0.0)} | {
+    inputs = {"Clean": ("fgsm", 0.0)} | {
         kind.title: (name, params.fgsm.epsilon) for name, kind in ATTACKS.items() if name in set(table.attack)
     }
     rows = []
@@ -380,7 +380,7 @@ def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
     pairs = []
     for pair in defended:
         robust, plain = (scores.loc[pair[kind]["variant"]] for kind in ("robust", "plain"))
-        images = pair["robust"]["scores"]["clean"]["images"]
+        images = pair["robust"]["scores"]["Clean"]["images"]
         chance = analysis.chance_gap(robust.overall, plain.overall, images)
         pairs.append({"robust": robust, "plain": plain, "images": images, "chance": chance})
     means = analysis.corrupted(test, "corruption")

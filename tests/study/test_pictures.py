@@ -80,6 +80,7 @@ def test_worst_and_correct_predictions_have_heat_maps(run):
     answers = pd.DataFrame(rows, columns=["name", "actual", "predicted", "confidence"])
     write_csv(run.root / "plots/test/predictions.csv", answers)
     maps = np.zeros((len(answers), 2, 3))
+    maps[0, 0, 0] = 1
     write_csv(run.root / "plots/test/heat.csv", heatmap.table(answers["name"], maps, "layer3"))
     fresh = Run(run.root)
     worst = pictures.worst(fresh)
@@ -92,7 +93,9 @@ def test_worst_and_correct_predictions_have_heat_maps(run):
             3 * label + 2,
         )  # the map is zero, so the image stays grey
         assert (wrong["layer"], wrong["grid"], wrong["predicted"]) == ("layer3", "2 × 3", CLASSES[label - 1])
-    assert [grey(row["uri"])[1] % 3 for row in pictures.right(fresh)] == [1] * shown.SHOWN
+    right = pictures.right(fresh)
+    assert [grey(row["uri"])[1] % 3 for row in right] == [1] * shown.SHOWN
+    assert [row["blank"] for row in right] == [False] + [True] * (shown.SHOWN - 1)
 
 
 def test_confused_pairs_and_possible_label_errors_have_images(run):
