@@ -106,4 +106,3 @@ def _evaluate(settings: Params, folder: Path, work: Path, notify: Callable[[str]
             metrics |= json.loads((work / part).read_text())
     write_json(folder / files.METRICS, metrics)
     files.keep(work, folder)
-    log.info("%s", folder / files.REPORT)

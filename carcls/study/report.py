@@ -367,7 +367,7 @@ def _defended(params: Params, robustness: list[dict]) -> list[dict]:
 def _corruptions(run: Run, variants: list[str], defended: list[dict]) -> dict:
     """Tables and numbers of the section on common corruptions.
 
-    - test: the rows of Table S7.
+    - test: the rows of Table S8.
     - variants: the accuracy of each variant on originals, under FGSM (mean over epsilons), under each
       corruption and over all corruptions.
     - of_fgsm, of_original: the rank correlation of the accuracy over all corruptions with the accuracy under

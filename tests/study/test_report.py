@@ -219,6 +219,13 @@ def test_report_shows_all_scores_with_their_exact_values(page, small):
         ).to_list()
 
 
+@pytest.mark.parametrize("kind", ["Table", "Figure"])
+def test_tables_and_figures_beyond_the_paper_are_numbered_in_order(page, stanford_page, kind):
+    for text in (page, stanford_page):
+        numbers = [int(number) for number in re.findall(rf"<b>{kind} S(\d+)\.", text)]
+        assert len(numbers) > 4 and numbers == sorted(set(numbers))
+
+
 def test_variants_are_in_the_order_of_the_paper_and_the_tested_one_is_marked(page):
     rows = re.findall(r'<th scope="row">(ResNet-\d+ \w+( ★)?)</th>', table(page, "Table 2"))
     expected = [
@@ -237,7 +244,7 @@ def cells(page: str, name: str) -> dict[str, list[str]]:
 
 def test_corruption_tables_show_accuracy_by_severity_and_by_variant(page, small):
     test, every = (pd.read_csv(small / f"plots/corruptions/{name}.csv") for name in ("test", "variants"))
-    rows = cells(page, "Table S7")
+    rows = cells(page, "Table S8")
     assert list(rows) == ["Noise", "Blur", "Brightness", "Contrast", "JPEG", "Pixelation", "Rotation"]
     blur = test[test.corruption == "blur"].accuracy
     assert rows["Blur"] == [f"{value:.3f}" for value in (*blur, blur.mean())]
@@ -245,11 +252,11 @@ def test_corruption_tables_show_accuracy_by_severity_and_by_variant(page, small)
     mine = fgsm[(fgsm.variant == "resnet18-freeze6") & (fgsm.attack == "fgsm")].set_index("epsilon").accuracy
     means = every[every.variant == "resnet18-freeze6"].groupby("corruption", sort=False).accuracy.mean()
     expected = [f"{value:.3f}" for value in (mine[0.0], mine[0.01], *means, means.mean())]
-    assert cells(page, "Table S8")["ResNet-18 freeze6"] == expected
+    assert cells(page, "Table S9")["ResNet-18 freeze6"] == expected
 
 
 def test_calibration_of_every_variant_is_shown(page, small):
-    rows = cells(page, "Table S9")
+    rows = cells(page, "Table S6")
     table = pd.read_csv(small / "plots/calibration/variants.csv").set_index("variant")
     row = table.loc["resnet34-scratch", ["temperature", "ece", "ece_scaled", "loss", "loss_scaled"]]
     assert rows["ResNet-34 scratch"] == [f"{row.iloc[0]:.2f}", *(f"{value:.3f}" for value in row.iloc[1:])]
@@ -297,7 +304,7 @@ def test_report_compares_adversarial_with_plain_training(tmp_path):
 
 def test_report_without_repeats_has_no_significance_table(page):
     assert "Each variant was trained once." in page and "dvc exp run -S train.repeats=3" in page
-    assert "Table S6" not in page
+    assert "Table S3" not in page
     [sentence] = re.findall(r"<p>ResNet-34 minus ResNet-18 in validation F1: .*</p>", page)
     assert len(re.findall(r"[+−]?0\.\d{3} \(\w+\)", sentence)) == 4 and "in 95 % of draws" in sentence
 
@@ -336,7 +343,7 @@ def test_table_2_shows_mean_and_standard_deviation_over_repeats(repeated):
 
 def test_table_s6_shows_the_difference_of_each_pair_and_its_significance(repeated):
     page, scores = repeated
-    rows = re.findall(r"<tr.*?</tr>", table(page, "Table S6").partition("<tbody>")[2], re.S)
+    rows = re.findall(r"<tr.*?</tr>", table(page, "Table S3").partition("<tbody>")[2], re.S)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
     assert len(cells) == 6 + 6 + 4
     significant = {(higher, lower): answer for higher, lower, *_, answer in cells}
@@ -348,7 +355,7 @@ def test_table_s6_shows_the_difference_of_each_pair_and_its_significance(repeate
     assert row[2] == f"{gaps.mean():+.3f}"
     [sentence] = re.findall(r"<p>ResNet-34 minus ResNet-18 in validation F1: .*</p>", page)
     gap = np.mean(scores["resnet34-freeze6"]) - np.mean(scores["resnet18-freeze6"])
-    assert f"{gap:+.3f} (freeze6)".replace("-", "−") in sentence and "seed noise (Table S6)" in sentence
+    assert f"{gap:+.3f} (freeze6)".replace("-", "−") in sentence and "seed noise (Table S3)" in sentence
 
 
 def test_rendering_is_deterministic(page, small):
@@ -449,7 +456,7 @@ def figure(page: str, name: str) -> str:
 
 
 def test_most_confused_pair_is_shown_with_an_image_of_each_class(page):
-    part = figure(page, "Figure S5")
+    part = figure(page, "Figure S6")
     assert [image["alt"] for image in References(part).images] == [
         "Training image of the class AM <b>General</b>",
         "Training image of the class NA",
@@ -484,7 +491,7 @@ def test_table_3_shows_intervals_of_f1_and_accuracy(page, small):
 
 def test_make_type_and_year_are_scored_if_class_names_contain_them(page, stanford_page):
     assert "No class has a name like “Make Model Type Year”" in page
-    rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S4"))
+    rows = re.findall(r"<tr><th scope=.row.>(\w+)</th>(.*?)</tr>", table(stanford_page, "Table S5"))
     assert {name: re.findall(r"<td>([^<]*)", row) for name, row in rows} == {
         "Make": ["2", "2", "6", "0.7500", "0.6667"],
         "Type": ["2", "2", "6", "0.7500", "0.6667"],
@@ -657,7 +664,7 @@ def test_report_of_one_model_has_the_sections_of_its_files(tmp_path):
 
     def sections() -> list[str]:
         page = report.render(SETTINGS, root, "mine")
-        assert "Report of mine" in page and "Figure 4." not in page and "Table S5" not in page
+        assert "Report of mine" in page and "Figure 4." not in page and "Table S7" not in page
         assert ("Training image of the class" in page) == ('id="training"' in page)
         listed = "For 25 of the 18 training and validation photographs" in page and "The 24 most" in page
         assert listed == ('id="doubts"' in page)
