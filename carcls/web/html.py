@@ -26,18 +26,24 @@ def _pieces() -> Any:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        finalize=_printable,
     )
     environment.filters |= {"code": _code, "data_uri": _data_uri, "score": score}
     return environment.get_template("pieces.html.j2").module
 
 
 def _piece(name: str, *values: object) -> Markup:
-    return Markup(shown(getattr(_pieces(), name)(*values)))
+    return getattr(_pieces(), name)(*values)
+
+
+def _printable(value: object) -> str:
+    """`value` as text without control characters. HTML of this module, which has none, stays as it is."""
+    return value if isinstance(value, Markup) else shown(value)
 
 
 def _code(sentence: str) -> Markup:
     """`sentence`, escaped, with text between backticks as code."""
-    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(sentence))))
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(shown(sentence)))))
 
 
 def _data_uri(image: bytes, kind: str = "png") -> str:

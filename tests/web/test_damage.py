@@ -19,7 +19,7 @@ from carcls.inference.classifier import Classifier
 from carcls.learning.model import MEAN, STD, ModelInfo, build_model, save_model
 from carcls.learning.training import Epoch
 from carcls.study import figures
-from carcls.web import compare_tab, models, predict_tab, records
+from carcls.web import compare_tab, html, models, predict_tab, records
 
 INFO = ModelInfo("resnet18", "scratch", ["bar", "disc"], 32, MEAN, STD, 0.5, 1)
 RESULT = {"val_f1": 0.75, "test_f1": 0.5, "test_accuracy": 0.25, "fgsm_f1": 0.125, "epoch": 3}
@@ -242,3 +242,15 @@ def test_linked_results_folder_is_listed_once(tmp_path):
     Path("results/linked").symlink_to(elsewhere)
     (elsewhere / "up").symlink_to(tmp_path / "disk")
     assert [value for _, value in models.choices()] == ["results/linked/model.safetensors"]
+
+
+def test_only_control_characters_of_values_are_escaped():
+    pieces = [
+        html.study_report(),
+        html.table(["Name"], [["a\nb"]]),
+        html.note("`a\nb`"),
+        html.done("a\nb", html.report_link("a\nb", "a\nb")),
+    ]
+    text = [re.sub("<.*?>", "|", piece) for piece in pieces]
+    assert [part.count(r"a\x0ab") for part in text] == [0, 1, 1, 2]
+    assert r"\x" not in "".join(text).replace(r"a\x0ab", "")
