@@ -91,8 +91,8 @@ def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
         for answer in answers.to_dict("records"):
             row, level = places.loc[answer["name"]], maps.loc[answer["name"]].to_dict()
             image = images.decode(reader.read(row["offset"], row["size"]), answer["name"])
-            map_ = heatmap.read(level)
-            overlaid = heat.overlay(images.resize(image, THUMBNAIL), map_)
+            heat_map = heatmap.read(level)
+            overlaid = heat.overlay(images.resize(image, THUMBNAIL), heat_map)
             rows.append(
                 answer
                 | {
@@ -100,7 +100,7 @@ def _looks(run: Run, answers: pd.DataFrame) -> list[dict]:
                     "heat": uri(images.encode(overlaid, 85), "image/jpeg"),
                     "layer": level["layer"],
                     "grid": f"{level['height']} × {level['width']}",
-                    "blank": not map_.any(),
+                    "blank": not heat_map.any(),
                 }
             )
     return rows

@@ -341,7 +341,7 @@ def test_table_2_shows_mean_and_standard_deviation_over_repeats(repeated):
     assert "ResNet-18 (pretrained) has the highest" in page and "(mean of 3 trainings)" in page
 
 
-def test_table_s6_shows_the_difference_of_each_pair_and_its_significance(repeated):
+def test_table_s3_shows_the_difference_of_each_pair_and_its_significance(repeated):
     page, scores = repeated
     rows = re.findall(r"<tr.*?</tr>", table(page, "Table S3").partition("<tbody>")[2], re.S)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
